@@ -1,0 +1,160 @@
+"""Batches of fixed shapes: rows of packed conversations, canvases in them, and the noise on these."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pocket.conversations import Canvas, Sample, draw_conversation
+from pocket.infill import draw_infill
+from pocket.tokenizer import EOS, PAD, ChatTokenizer
+
+INFILL_SHARE = 0.15  # of the conversations that are packed into rows
+SPAN_SHARE = 0.2  # of the canvases without a hole of their own, noised in contiguous spans
+ALL_NOISE_SHARE = 0.1  # of the canvases, at the level of the first step
+FILL_WEIGHT = 0.1  # loss weight of the end-of-text tokens that fill a canvas behind its answer
+MORE_TURNS = 0.45  # chance that a conversation goes on
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Shape of a batch: `rows` of `length` tokens, `canvases` a row; `packed` rows hold several conversations."""
+
+    rows: int
+    length: int
+    canvases: int
+    packed: bool
+
+
+SHORT = Plan(rows=16, length=256, canvases=4, packed=True)
+LONG = Plan(rows=3, length=1152, canvases=8, packed=False)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one step; N = rows × canvases.
+
+    Attributes:
+        ids, documents: int64 [B, T], tokens and the conversation that each belongs to.
+        rows, starts: int64 [N], where each canvas stands.
+        target: int64 [N, C], the clean canvas.
+        noisy, noisier: int64 [N, C], the canvas, and the same with more noise: the step before it.
+        weight: float32 [N, C], loss weights.
+    """
+
+    ids: Tensor
+    documents: Tensor
+    rows: Tensor
+    starts: Tensor
+    target: Tensor
+    noisy: Tensor
+    noisier: Tensor
+    weight: Tensor
+
+
+def draw_sample(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
+    if rng.random() < INFILL_SHARE:
+        return draw_infill(rng, tokenizer, canvas)
+    turns = 1
+    while rng.random() < MORE_TURNS and turns < 8:
+        turns += 1
+    return draw_conversation(rng, tokenizer, turns, canvas)
+
+
+def fill_row(
+    rng: random.Random, tokenizer: ChatTokenizer, plan: Plan, canvas: int
+) -> tuple[list[int], list[int], list[Canvas]]:
+    """Ids and document numbers of one row, exactly `plan.length` long, and its canvases."""
+    ids: list[int] = []
+    documents: list[int] = []
+    canvases: list[Canvas] = []
+    while len(ids) < plan.length:
+        if plan.packed:
+            sample = draw_sample(rng, tokenizer, canvas)
+        else:
+            sample = draw_conversation(rng, tokenizer, 40, canvas)
+        base = len(ids)
+        canvases += [Canvas(base + item.start, item.target, item.free) for item in sample.canvases]
+        documents += [len(documents)] * len(sample.ids)
+        ids += sample.ids
+    length = plan.length
+    return ids[:length], documents[:length], [item for item in canvases if item.start <= length]
+
+
+def choose(rng: random.Random, canvases: list[Canvas], count: int) -> list[Canvas]:
+    """`count` canvases; each once before any twice."""
+    chosen: list[Canvas] = []
+    while len(chosen) < count:
+        chosen += rng.sample(canvases, min(len(canvases), count - len(chosen)))
+    return chosen
+
+
+def holes(rng: random.Random, canvas: Canvas) -> list[bool]:
+    """Where noise may fall: the canvas' own hole, now and then a few contiguous spans, mostly everywhere."""
+    length = len(canvas.target)
+    if canvas.free is not None:
+        return canvas.free
+    if rng.random() >= SPAN_SHARE:
+        return [True] * length
+    free = [False] * length
+    end = canvas.target.index(EOS) if EOS in canvas.target else length
+    for _ in range(rng.choice((1, 1, 2))):
+        start = rng.randrange(end)
+        width = rng.randint(1, max(1, min(24, end - start)))
+        free[start : start + width] = [True] * width
+    return free
+
+
+def add_noise(target: Tensor, free: Tensor, vocab: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The canvas at a random noise level, and at a higher one that contains it. [N, C] -> two [N, C]."""
+    count, length = target.shape
+    level = torch.rand(count, 1, generator=generator)
+    level[torch.rand(count, 1, generator=generator) < ALL_NOISE_SHARE] = 1.0
+    # A hole is refined from nothing; weak noise on a few tokens would teach little.
+    level = torch.where(free.all(1, keepdim=True), level, level.sqrt())
+    higher = level + (1 - level) * torch.rand(count, 1, generator=generator)
+    draw = torch.rand(count, length, generator=generator)
+    first = torch.randint(0, vocab, target.shape, generator=generator)
+    second = torch.randint(0, vocab, target.shape, generator=generator)
+    noisy = torch.where(free & (draw < level), first, target)
+    noisier = torch.where(free & (draw < higher), second, target)
+    return noisy, noisier
+
+
+def loss_weights(target: Tensor) -> Tensor:
+    """One where a canvas holds its answer, little on the fill behind it. [N, C] -> float32 [N, C]."""
+    fill = (target == EOS).cumsum(1) > 1
+    return torch.where(fill, FILL_WEIGHT, 1.0)
+
+
+def draw_batch(
+    rng: random.Random,
+    generator: torch.Generator,
+    tokenizer: ChatTokenizer,
+    plan: Plan,
+    canvas: int,
+    vocab: int,
+) -> Batch:
+    """One batch of the plan's shape."""
+    filled = [fill_row(rng, tokenizer, plan, canvas) for _ in range(plan.rows)]
+    chosen = [choose(rng, row[2], plan.canvases) for row in filled]
+    flat = [item for row in chosen for item in row]
+    target = torch.tensor([item.target for item in flat])
+    free = torch.tensor([holes(rng, item) for item in flat])
+    noisy, noisier = add_noise(target, free, vocab, generator)
+    return Batch(
+        ids=torch.tensor([row[0] for row in filled]),
+        documents=torch.tensor([row[1] for row in filled]),
+        rows=torch.arange(plan.rows).repeat_interleave(plan.canvases),
+        starts=torch.tensor([item.start for item in flat]),
+        target=target,
+        noisy=noisy,
+        noisier=noisier,
+        weight=loss_weights(target),
+    )
+
+
+__all__ = ["LONG", "PAD", "SHORT", "Batch", "Plan", "draw_batch"]

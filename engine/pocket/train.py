@@ -1,0 +1,169 @@
+"""Trains the built-in model: `python -m pocket.train --minutes 120 --out out/pocket`.
+
+Writes `checkpoint.pt` (weights and how they came about) and `tokenizer.json` into the output directory, and one line of
+progress every 20 steps. `--resume` goes on from a checkpoint with a fresh learning-rate schedule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import random
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pocket import tokenizer as tokenization
+from pocket.batches import LONG, SHORT, Batch, draw_batch
+from pocket.corpus.knowledge import guide_sha256
+from pocket.network import Network, Shape
+from pocket.optimizer import optimizers
+
+LONG_EVERY = 10  # one step in so many sees more than 1,024 tokens of one conversation
+CAUSAL_WEIGHT = 0.2
+BALANCE_WEIGHT = 0.01
+CONDITIONED_SHARE = 0.5
+WARM_UP_STEPS = 60
+
+
+def batch_loss(network: Network, batch: Batch, conditioned: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Training loss, and its denoising and causal parts."""
+    rows, starts, documents = batch.rows, batch.starts, batch.documents
+    with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16):
+        encoded = network.encode(batch.ids, documents)
+        previous = None
+        if conditioned:
+            with torch.no_grad():
+                previous, _ = network.denoise(batch.noisier, rows, starts, documents, encoded, None)
+        logits, balance = network.denoise(batch.noisy, rows, starts, documents, encoded, previous)
+        losses = F.cross_entropy(logits.flatten(0, 1), batch.target.flatten(), reduction="none")
+        denoising = (losses * batch.weight.flatten()).sum() / batch.weight.sum()
+        causal_logits = network.logits(encoded.hidden[:, :-1])
+        causal = F.cross_entropy(causal_logits.flatten(0, 1), batch.ids[:, 1:].flatten())
+    total = denoising + CAUSAL_WEIGHT * causal + BALANCE_WEIGHT * (balance + encoded.balance)
+    return total, denoising.detach(), causal.detach()
+
+
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    """Warm-up, then flat, then a linear descent to zero over the last 70 %."""
+    descent = min(1.0, (1 - progress) / 0.7)
+    return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * max(0.0, descent)
+
+
+class Trainer:
+    """The loop's state: network, optimizers, random sources, averages."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        torch.manual_seed(options.seed)
+        torch.set_flush_denormal(True)
+        self.rng = random.Random(options.seed)
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.tokenizer = self._tokenizer()
+        self.shape = Shape(vocab_size=self.tokenizer.tokenizer.get_vocab_size())
+        self.network = Network(self.shape).to(options.device)
+        if options.resume:
+            saved = torch.load(options.resume, map_location=options.device, weights_only=True)
+            self.network.load_state_dict(saved["weights"])
+        self.optimizers = optimizers(self.network, options.lr)
+        self.loss = torch.compile(batch_loss, dynamic=False) if options.compile else batch_loss
+        self.averages: dict[str, float] = {}
+        self.step = 0
+        self.started = time.monotonic()
+
+    def _tokenizer(self) -> tokenization.ChatTokenizer:
+        path = self.options.out / "tokenizer.json"
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            texts = tokenization.corpus_texts(self.options.tokenizer_turns, self.options.seed)
+            tokenization.train(texts, self.options.vocab).save(str(path))
+        return tokenization.ChatTokenizer.load(path)
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self.started) / 60
+
+    def train_step(self) -> None:
+        plan = LONG if self.step % LONG_EVERY == LONG_EVERY - 1 else SHORT
+        # Long batches are always conditioned: one graph less to compile.
+        conditioned = plan is LONG or self.rng.random() < CONDITIONED_SHARE
+        batch = draw_batch(
+            self.rng, self.generator, self.tokenizer, plan, self.shape.canvas, self.shape.vocab_size
+        )
+        batch = Batch(**{name: value.to(self.options.device) for name, value in vars(batch).items()})
+        rate = learning_rate(self.step, self.minutes / self.options.minutes, self.options.lr)
+        total, denoising, causal = self.loss(self.network, batch, conditioned)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._record(denoising=denoising.item(), causal=causal.item())
+        self.step += 1
+
+    def _record(self, **values: float) -> None:
+        if not all(math.isfinite(value) for value in values.values()):
+            raise FloatingPointError(f"the loss is not finite at step {self.step}: {values}")
+        for name, value in values.items():
+            old = self.averages.get(name, value)
+            self.averages[name] = 0.98 * old + 0.02 * value
+
+    def report(self) -> None:
+        pace = 60 * self.minutes / max(1, self.step)
+        parts = " ".join(f"{name} {value:.3f}" for name, value in self.averages.items())
+        print(f"{self.minutes:.1f} min step {self.step} {parts} ({pace:.2f} s a step)", flush=True)
+
+    def save(self) -> None:
+        """Writes the checkpoint whole or not at all."""
+        about: dict[str, Any] = {
+            "minutes": round(self.minutes, 1),
+            "steps": self.step,
+            "losses": self.averages,
+            "seed": self.options.seed,
+            "learning_rate": self.options.lr,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "guide_sha256": guide_sha256(),
+        }
+        path = self.options.out / "checkpoint.pt"
+        state = {"weights": self.network.state_dict(), "shape": asdict(self.shape), "about": about}
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def run(self) -> None:
+        saved = 0.0
+        while self.minutes < self.options.minutes:
+            self.train_step()
+            if self.step % 20 == 0:
+                self.report()
+            if self.minutes - saved > self.options.save_every:
+                self.save()
+                saved = self.minutes
+        self.save()
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pocket.train", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=120, help="wall-clock budget; the schedule fits it")
+    parser.add_argument("--out", type=Path, default=Path("out/pocket"))
+    parser.add_argument("--resume", type=Path, help="a checkpoint.pt to go on from")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--vocab", type=int, default=2048)
+    parser.add_argument("--tokenizer-turns", type=int, default=40_000)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--save-every", type=float, default=5, metavar="MINUTES")
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    Trainer(parse()).run()
