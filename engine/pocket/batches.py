@@ -14,7 +14,8 @@ from pocket.tokenizer import EOS, PAD, ChatTokenizer
 
 INFILL_SHARE = 0.15  # of the conversations that are packed into rows
 SPAN_SHARE = 0.2  # of the canvases without a hole of their own, noised in contiguous spans
-ALL_NOISE_SHARE = 0.1  # of the canvases, at the level of the first step
+ALL_NOISE_SHARE = 0.15  # of the canvases, at the level of the first step
+NOISE_POWER = 0.8  # below one: more of the high levels, where an answer must come from its question
 FILL_WEIGHT = 0.1  # loss weight of the end-of-text tokens that fill a canvas behind its answer
 MORE_TURNS = 0.45  # chance that a conversation goes on
 
@@ -111,7 +112,7 @@ def holes(rng: random.Random, canvas: Canvas) -> list[bool]:
 def add_noise(target: Tensor, free: Tensor, vocab: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The canvas at a random noise level, and at a higher one that contains it. [N, C] -> two [N, C]."""
     count, length = target.shape
-    level = torch.rand(count, 1, generator=generator)
+    level = torch.rand(count, 1, generator=generator) ** NOISE_POWER
     level[torch.rand(count, 1, generator=generator) < ALL_NOISE_SHARE] = 1.0
     # A hole is refined from nothing; weak noise on a few tokens would teach little.
     level = torch.where(free.all(1, keepdim=True), level, level.sqrt())

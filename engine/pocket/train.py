@@ -68,9 +68,11 @@ class Trainer:
         self.tokenizer = self._tokenizer()
         self.shape = Shape(vocab_size=self.tokenizer.tokenizer.get_vocab_size())
         self.network = Network(self.shape).to(options.device)
+        self.resumed: dict[str, Any] | None = None
         if options.resume:
             saved = torch.load(options.resume, map_location=options.device, weights_only=True)
             self.network.load_state_dict(saved["weights"])
+            self.resumed = saved["about"]
         self.optimizers = optimizers(self.network, options.lr)
         self.loss = torch.compile(batch_loss, dynamic=False) if options.compile else batch_loss
         self.averages: dict[str, float] = {}
@@ -132,6 +134,7 @@ class Trainer:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "guide_sha256": guide_sha256(),
+            "resumed_from": self.resumed,
         }
         path = self.options.out / "checkpoint.pt"
         state = {"weights": self.network.state_dict(), "shape": asdict(self.shape), "about": about}

@@ -1,0 +1,139 @@
+"""The canvas as rows of text: which look each token has, and where it lies.
+
+Nothing here knows a screen: `watch` and `chat_app` draw the rows. Rows keep their first token from step to step
+where they can (`layout.Layout`), so that a word that changes its length moves its own row and not all that follow; the
+text flows anew once, when the block has settled.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.cells import cell_len
+
+from dgchat.layout import Atom, Layout, Look, Row, Span, split, words
+from dgchat.sanitize import strip_controls
+from dgchat.themes import SHADES
+
+if TYPE_CHECKING:
+    from dgengine import Step
+
+Pieces: TypeAlias = Callable[[Sequence[int]], list[str]]
+"""The text of each token of a sequence, "" for special ones: `Engine.pieces`."""
+
+_NOISE_NATS = 2.0  # Above this entropy the most probable token says nothing yet.
+_RAIN = "░▒░·"
+_BACK_STEPS = 2  # How long a token that was taken back stays marked.
+_BLANK_CELLS = 4  # Cells that a token of pure noise takes before the first step: about an English token.
+
+
+@dataclass(slots=True)
+class _Token:
+    """One position of the canvas, from step to step."""
+
+    id: int = -1
+    look: Look = Look.NOISE
+    shade: int = 0
+    held: int | None = None  # the id that was accepted last
+    back: int = 0  # steps that it stays marked as taken back
+    breaks: bool = False  # its newline breaks the row: it was accepted, and the draft has not changed since
+
+
+class Canvas:
+    """One block being denoised."""
+
+    def __init__(self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "") -> None:
+        """Starts with pure noise.
+
+        Args:
+            length: tokens of the canvas.
+            pieces: the text of tokens.
+            ends: ids of end-of-sequence tokens: nothing is drawn from the first accepted one on.
+            head: settled text of the line that the canvas goes on.
+        """
+        self._pieces = pieces
+        self._ends = ends
+        self._head = head
+        self._tokens = [_Token() for _ in range(length)]
+        self._texts: list[str] = []
+        self._step = 0
+        self._layout = Layout()
+        self._height = 0
+
+    def take(self, step: Step) -> None:
+        """Takes over what a step has made of the canvas."""
+        self._step = step.step
+        draft = step.draft.tolist()
+        self._texts = [strip_controls(text) for text in self._pieces(draft)]
+        states = zip(draft, step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
+        for token, (id_, entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
+            _advance(token, id_, entropy, accepted, pinned)
+
+    @property
+    def accepted(self) -> int:
+        """Positions that the last step accepted, or that are pinned."""
+        return sum(token.look in (Look.ACCEPTED, Look.PINNED) for token in self._tokens)
+
+    def rows(self, width: int, marks: bool = False) -> list[Row]:
+        """The canvas in rows of at most `width` cells; never fewer of them than before at this width.
+
+        Args:
+            width: in cells, at least 1.
+            marks: show the looks by glyphs, for screens without colour.
+        """
+        rows = self._layout.rows(self._atoms(marks), width)
+        self._height = max(self._height if self._layout.same_width else 0, len(rows))
+        return rows + [()] * (self._height - len(rows))
+
+    def _atoms(self, marks: bool) -> Iterable[Atom]:
+        for place, text in enumerate(words(self._head)):
+            yield from split(text, place - len(self._head) - 1, Span("", Look.SETTLED), breaks=True)
+        rain = random.Random(self._step)
+        for place, token in enumerate(self._tokens):
+            if token.id in self._ends and token.breaks:
+                return
+            text = self._texts[place] if self._texts else " " + "x" * (_BLANK_CELLS - 1)
+            yield from split(_drawn(text, token.look, marks, rain), place, _span_of(token), token.breaks)
+
+
+def _advance(token: _Token, id_: int, entropy: float, accepted: bool, pinned: bool) -> None:
+    """Moves one position on by a step."""
+    token.back = max(0, token.back - 1)
+    if token.held is not None and token.held != id_:
+        token.held, token.back = None, _BACK_STEPS
+    if accepted:
+        token.held = id_
+    token.breaks = accepted or pinned or (token.breaks and token.id == id_)
+    token.id = id_
+    token.look = _look(token, entropy, accepted, pinned)
+    token.shade = round((SHADES - 1) * (1 - min(max(entropy, 0.0) / _NOISE_NATS, 1.0)))
+
+
+def _look(token: _Token, entropy: float, accepted: bool, pinned: bool) -> Look:
+    if pinned:
+        return Look.PINNED
+    if token.back:
+        return Look.BACK
+    if accepted:
+        return Look.ACCEPTED
+    return Look.PROVISIONAL if entropy <= _NOISE_NATS else Look.NOISE
+
+
+def _span_of(token: _Token) -> Span:
+    return Span("", token.look, token.shade if token.look is Look.PROVISIONAL else 0)
+
+
+def _drawn(text: str, look: Look, marks: bool, rain: random.Random) -> str:
+    """What stands on the screen for a token's text: itself, noise of its width, or itself between marks."""
+    core = text.strip(" \t\n")
+    if look is Look.NOISE:
+        cells = max(1, cell_len(core))
+        noise = "░" * cells if marks else "".join(rain.choices(list(_RAIN), k=cells))
+        return (" " if text.startswith(" ") else "") + noise
+    if not marks or not core or look in (Look.ACCEPTED, Look.SETTLED):
+        return text
+    left, right = {Look.BACK: ("~", "~"), Look.PINNED: ("[", "]")}.get(look, ("·", "·"))
+    return text.replace(core, f"{left}{core}{right}", 1)

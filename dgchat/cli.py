@@ -1,0 +1,275 @@
+"""The command line: `dgchat [OPTIONS] [PROMPT...]`.
+
+Imports nothing heavy: `dgchat --version` and completion answer at once, and each subcommand imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from dgchat import __version__
+from dgchat.exits import Exit, Failure
+
+if TYPE_CHECKING:
+    from dgchat.answer import Mode
+    from dgchat.settings import Settings
+
+_SHELLS = ("bash", "zsh", "fish")
+_COMPLETE = "_DGCHAT_COMPLETE"
+_MAX_SEED = 2**63 - 1
+_PRECISIONS = ("auto", "float32", "bfloat16", "nvfp4", "fp8", "nf4")
+_COUNT = click.IntRange(1, 10**9)
+
+_EPILOG = """\b
+Subcommands:
+  dgchat config                     every setting, its value and where it comes from
+  dgchat help [TOPIC]               the guide, or what it says about a topic
+  dgchat completion bash|zsh|fish   a script that completes dgchat's words
+
+\b
+Examples:
+  dgchat "Tell me a story about a fox and a lantern."
+  dgchat --watch "Write a Python function that adds two numbers."
+  cat notes.txt | dgchat "What is this about?"
+  dgchat --seed 7 --json "What is 12 plus 5?"
+  dgchat --model ./my-model --max-tokens 512 "Hello"
+  dgchat -- help                    "help" as the prompt
+
+\b
+Exit codes:
+  0 fine, 1 the engine failed, 2 wrong usage or settings, 3 model not usable,
+  4 input not usable, 130 Ctrl-C, 141 closed pipe
+
+Without a prompt, on a terminal, dgchat opens a chat.
+"""
+
+
+class _Command(click.Command):
+    """Keeps what follows `--` apart, so that it is never taken for a subcommand."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            ctx.meta["dgchat.literal"] = args[: args.index("--")]
+        return super().parse_args(ctx, args)
+
+
+def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    words = list(ctx.params.get("words") or ())
+    choices: Sequence[tuple[str, str]] = ()
+    if not words:
+        choices = (
+            ("config", "settings and where they come from"),
+            ("help", "the guide"),
+            ("completion", "a completion script"),
+        )
+    elif words == ["completion"]:
+        choices = [(shell, "") for shell in _SHELLS]
+    elif words == ["help"]:
+        from dgchat.guide import entries, sections
+
+        choices = [(section, "") for section, _ in sections(entries())]
+    return [CompletionItem(word, help=text or None) for word, text in choices if word.startswith(incomplete)]
+
+
+def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    built_in = [CompletionItem("pocket", help="the built-in model")] if "pocket".startswith(incomplete) else []
+    return [*built_in, CompletionItem(incomplete, type="dir")]
+
+
+@click.command(
+    cls=_Command,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    options_metavar="[OPTIONS]",
+)
+@click.argument("words", nargs=-1, metavar="[PROMPT]...", shell_complete=_complete_words)
+@click.option("--watch/--no-watch", default=None, help="Show the answer resolve out of noise, on a terminal.")
+@click.option("--model", metavar="NAME", help="pocket, a directory, or a hub id.", shell_complete=_complete_model)
+@click.option("--system", metavar="TEXT", help="A text that tells the model how to behave.")
+@click.option("--seed", type=click.IntRange(0, _MAX_SEED), metavar="N", help="The same seed gives the same answer.")
+@click.option("--max-tokens", type=_COUNT, metavar="N", help="The longest answer, in tokens.")
+@click.option("--steps", type=_COUNT, metavar="N", help="Denoising steps that a canvas may take.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, stats, model, seed, reason.")
+@click.option("--events", "as_events", is_flag=True, help="Print a JSON line for every event of the denoising.")
+@click.option("-q", "--quiet", is_flag=True, default=None, help="No notes on stderr.")
+@click.option("--device", metavar="NAME", help="Where the model runs: auto, cpu, cuda, cuda:1.")
+@click.option("--precision", type=click.Choice(_PRECISIONS), help="Number format of the weights.")
+@click.option("--offline", is_flag=True, default=None, help="Never use the network.")
+@click.version_option(__version__, message="dgchat %(version)s")
+@click.pass_context
+def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_events: bool, **flags: Any) -> Exit:
+    """Answers PROMPT with a block-diffusion language model on this machine. Text that is piped in becomes context."""
+    literal = ctx.meta.get("dgchat.literal")
+    first = words[0] if words else None
+    if first in _SUBCOMMANDS and (literal is None or first in literal):
+        return _SUBCOMMANDS[first](words[1:], flags)
+    if as_json and as_events:
+        raise click.UsageError("--json and --events exclude each other.")
+    mode: Mode = "json" if as_json else "events" if as_events else "text"
+    if not words and sys.stdin is not None and sys.stdin.isatty():
+        if mode == "text" and sys.stdout.isatty():
+            return _chat(flags)
+        raise click.UsageError("There is no prompt; a chat needs a terminal, and neither --json nor --events.")
+    return _answer(words, flags, mode)
+
+
+def _answer(words: Sequence[str], flags: dict[str, Any], mode: Mode) -> Exit:
+    settings = _settings(flags)
+    from dgchat.prompt import check_text, read_prompt
+
+    check_text(settings.system or "", "The system prompt")
+    prompt = read_prompt(words, sys.stdin)
+    from dgchat.answer import Request, answer
+
+    return answer(Request(prompt, settings, mode))
+
+
+def _chat(flags: dict[str, Any]) -> Exit:
+    settings = _settings(flags)
+    from dgchat.chat_app import chat
+
+    return chat(settings)
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    """The settings, after a note on stderr for each key that means nothing."""
+    from dgchat.settings import load
+
+    settings = load(flags)
+    if not settings.quiet:
+        for warning in settings.warnings:
+            _complain(warning)
+    return settings
+
+
+def _config(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    if words:
+        raise click.UsageError("dgchat config takes no words; to use it as a prompt: dgchat -- config ...")
+    from dgchat.paths import settings_file
+    from dgchat.sanitize import clean_line
+    from dgchat.settings import report
+
+    rows = report(_settings(flags))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=False))
+        click.echo("  ".join([*cells, row[3]]).rstrip())
+    path = settings_file()
+    state = "" if path.exists() else " (not there)"
+    click.echo(f"\nsettings file: {clean_line(str(path))}{state}")
+    return Exit.FINE
+
+
+def _help(words: Sequence[str], _: dict[str, Any]) -> Exit:
+    import shutil
+
+    from dgchat.guide import show
+
+    topic = " ".join(words)
+    color = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if show(topic, sys.stdout, color, shutil.get_terminal_size().columns):
+        return Exit.FINE
+    raise click.UsageError(f"The guide says nothing about {topic!r}; dgchat help prints all of it.")
+
+
+def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
+    if len(words) != 1 or words[0] not in _SHELLS:
+        raise click.UsageError(f"dgchat completion takes one of {', '.join(_SHELLS)}.")
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    kind = get_completion_class(words[0])
+    assert kind is not None
+    # Not the class's own `source`: that of bash looks for a bash to ask for its version.
+    click.echo(ShellComplete.source(kind(command, {}, "dgchat", _COMPLETE)))
+    return Exit.FINE
+
+
+_SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
+    "config": _config,
+    "help": _help,
+    "completion": _completion,
+}
+
+
+def main() -> NoReturn:
+    """The entry point: ends the process with an exit code of `Exit`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    code = run(sys.argv[1:])
+    sys.exit(_flush(code))
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs one command line; every failure is one sentence on stderr and an exit code, never a traceback."""
+    try:
+        if _COMPLETE in os.environ:
+            command.main(list(args), prog_name="dgchat", complete_var=_COMPLETE)
+        # Not `main`: that of click ends with 1 where the pipe is closed.
+        with command.make_context("dgchat", list(args)) as context:
+            return int(command.invoke(context))
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+    except click.UsageError as error:
+        _complain(f"{error.format_message()} Try dgchat --help.")
+        return Exit.USAGE
+    except Failure as failure:
+        _complain(str(failure))
+        return failure.code
+    except BrokenPipeError:
+        return Exit.CLOSED_PIPE
+    except (KeyboardInterrupt, click.Abort):
+        _complain("Stopped.")
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: it is logged, and shown in a sentence
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    from dgchat.hush import debugging, log_traceback
+
+    if debugging():
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.filename is None:
+        _complain(f"The output cannot be written: {error.strerror or error}.")
+        return Exit.ENGINE
+    log = log_traceback()
+    where = f"the traceback is in {log}" if log else "DGCHAT_DEBUG=1 shows the traceback"
+    _complain(f"Something unexpected went wrong ({type(error).__name__}: {error}); {where}.")
+    return Exit.ENGINE
+
+
+def _flush(code: int) -> int:
+    """Flushes the output; into a closed pipe the rest is thrown away, so that Python does not complain at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or Exit.CLOSED_PIPE
+    return code
+
+
+def _complain(text: str) -> None:
+    from dgchat.sanitize import clean_line
+
+    try:
+        sys.stderr.write(f"dgchat: {clean_line(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _terminate(*_: object) -> NoReturn:
+    """SIGTERM unwinds the stack, so that the terminal is put in order."""
+    raise SystemExit(int(Exit.TERMINATED))

@@ -1,0 +1,206 @@
+"""The engine on a thread of its own, behind a mailbox that a screen empties when it is ready to.
+
+torch is imported on that thread, so that the screen is painted and takes keys meanwhile.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dgchat.exits import of_engine
+from dgchat.sanitize import clean_line
+from dgchat.settings import Settings
+
+if TYPE_CHECKING:
+    from dgengine import Control, Engine, Event, Session
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What the engine is busy with before it can answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The model is loaded."""
+
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Loading (`turn` 0) or an answer ended in an error; `text` is one sentence."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An event of the answer that `ask` numbered `turn`."""
+
+    turn: int
+    event: Event
+
+
+Post: TypeAlias = Loading | Ready | Failed | Answered
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """An answer that was asked for."""
+
+    number: int
+    messages: Sequence[dict[str, Any]]
+    control: Control
+    stopped: threading.Event
+
+
+class Mailbox:
+    """Posts in order, from one thread to another. Of steps in a row only the newest is kept; nothing else is lost."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._posts: deque[tuple[Post, bool]] = deque()
+
+    def put(self, post: Post, replaceable: bool = False) -> bool:
+        """Adds a post, in the place of the last one where both are `replaceable`; tells whether it was empty."""
+        with self._lock:
+            was_empty = not self._posts
+            if replaceable and self._posts and self._posts[-1][1]:
+                self._posts.pop()
+            self._posts.append((post, replaceable))
+            return was_empty
+
+    def drain(self) -> list[Post]:
+        """Takes all posts out, oldest first."""
+        with self._lock:
+            posts = [post for post, _ in self._posts]
+            self._posts.clear()
+            return posts
+
+
+class EngineHost:
+    """A model and one conversation on a daemon thread that lives as long as the program.
+
+    All methods return at once and may be called from any thread. What comes of them is put into `mailbox`; `notify`
+    is called, on the host's thread, when the mailbox has something after it was empty.
+    """
+
+    def __init__(
+        self, settings: Settings, notify: Callable[[], None], load: Callable[..., Engine] | None = None
+    ) -> None:
+        """`load` opens an engine, by default `Engine.load` of dgengine."""
+        self.mailbox = Mailbox()
+        self._settings = settings
+        self._notify = notify
+        self._load = load
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._engine: Engine | None = None
+        self._session: Session | None = None
+        self._turn: _Turn | None = None  # the latest one, and how many there were
+        self._turns = 0
+        self._running = 0  # the number of the turn being answered; 0 while there is none
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begins to load the model."""
+        self._jobs.put(self._open)
+        self._thread.start()
+
+    def ask(self, messages: Sequence[dict[str, Any]]) -> int:
+        """Answers a chat, once the model is loaded and the answers before are done; returns the answer's number."""
+        from dgengine import Control
+
+        self._turns += 1
+        self._turn = turn = _Turn(self._turns, list(messages), Control(), threading.Event())
+        self._jobs.put(lambda: self._answer(turn))
+        return turn.number
+
+    def stop(self) -> None:
+        """Ends the answer asked for last within one step; `Done("cancelled")` follows."""
+        if self._turn is not None:
+            self._turn.control.cancel()
+            self._turn.stopped.set()
+
+    def forget(self) -> None:
+        """Ends the answer, and begins a new conversation."""
+        self.stop()
+        self._jobs.put(self._new_session)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own
+                self._put(Failed(self._running, _sentence(error)))
+            self._running = 0
+
+    def _put(self, post: Post, replaceable: bool = False) -> None:
+        if self.mailbox.put(post, replaceable):
+            self._notify()
+
+    def _open(self) -> None:
+        settings = self._settings
+        self._put(Loading(f"loading {settings.model}"))
+        load = self._load
+        if load is None:
+            import dgengine
+
+            load = dgengine.Engine.load
+        engine = load(
+            settings.model, device=settings.device, precision=settings.precision, offline=settings.offline,
+            progress=self._progress,
+        )  # fmt: skip
+        self._engine = engine
+        self._new_session()
+        self._put(Ready(engine))
+
+    def _progress(self, stage: str, done: float) -> None:
+        verb = {"download": "downloading", "load": "loading"}.get(stage, stage)
+        self._put(Loading(f"{verb} {self._settings.model}" + (f" {done:.0%}" if 0 < done < 1 else "")), True)
+
+    def _new_session(self) -> None:
+        if self._engine is not None:
+            self._session = self._engine.session()
+
+    def _answer(self, turn: _Turn) -> None:
+        from dgchat.answer import sampling_of
+        from dgengine import Block, Step
+
+        if self._engine is None or self._session is None:
+            return  # Loading failed, and the screen was told so.
+        self._running = turn.number
+        ids = self._engine.encode_chat(turn.messages, max_new_tokens=self._settings.max_tokens)
+        last = 0.0
+        for event in self._session.generate(ids, sampling_of(self._settings), turn.control):
+            if isinstance(event, Step | Block):
+                last = self._keep_pace(last, turn.stopped)
+            self._put(Answered(turn.number, event), isinstance(event, Step))
+
+    def _keep_pace(self, last: float, stopped: threading.Event) -> float:
+        """Waits until a step has been in sight for its time, so that a fast model's steps show; returns the time."""
+        if self._settings.pace:
+            stopped.wait(max(0.0, last + 1 / self._settings.pace - time.monotonic()))
+        return time.monotonic()
+
+
+def _sentence(error: Exception) -> str:
+    """What the screen says of an error; the traceback of one that is not the engine's own goes to the log."""
+    failure = of_engine(error)
+    if failure is not None:
+        return str(failure)
+    from dgchat.hush import log_traceback
+
+    log = log_traceback()
+    text = f"Something unexpected went wrong ({type(error).__name__}: {error})"
+    return clean_line(f"{text}; the traceback is in {log}" if log else text)

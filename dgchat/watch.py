@@ -1,0 +1,146 @@
+"""An answer that resolves on the terminal, in place, and leaves only its text behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from dgchat.answer import Answer
+from dgchat.canvas import Canvas
+from dgchat.layout import Look, Row
+from dgchat.live import LiveArea
+from dgchat.looks import Styles
+from dgchat.sanitize import Sanitizer
+from dgchat.settings import Settings
+from dgchat.themes import load
+from dgchat.wrap import Wrapper
+
+if TYPE_CHECKING:
+    from dgengine import Engine, Event, Sampling, Step
+
+_MAX_FPS = 30.0  # Frames that nobody would see are left out; the newest wins.
+_LONG_READ = 256  # Tokens to encode that take long enough for a word about it.
+_OVERLAP = 2  # Decided rows that stay in sight above the first undecided one.
+
+
+def can_animate(out: TextIO) -> bool:
+    """Whether `out` is a terminal on which text can be redrawn."""
+    console = Console(file=out)
+    return console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
+
+
+class WatchWriter:
+    """Draws every step. Lines that are settled are printed above the canvas, as they are.
+
+    An engine faster than `ui.pace` steps a second is slowed down to it, so that its steps can be seen.
+    """
+
+    def __init__(self, engine: Engine, sampling: Sampling, settings: Settings, out: TextIO) -> None:
+        self._engine = engine
+        self._steps = sampling.resolve(engine.generation_config).max_denoising_steps
+        self._console = Console(file=out, highlight=False)
+        self._marks = self._console.no_color or self._console.color_system is None
+        self._styles = Styles(load(settings.theme), self._marks)
+        self._pace = settings.pace
+        self._answer = Answer(engine)
+        self._sanitizer = Sanitizer()
+        self._read = 0  # characters of the answer that went through the sanitizer
+        self._wrapper = Wrapper(80)
+        self._line = ""  # settled text of the line that is not complete
+        self._canvas = self._new_canvas()
+        self._top = 0  # first row of the canvas in sight
+        self._last = 0.0  # when the last frame was drawn
+        self._area = LiveArea(self._console)
+        self._open = ExitStack()
+        self._open.enter_context(self._area)
+        self._open.enter_context(self._area.stoppable())
+
+    def take(self, event: Event) -> None:
+        """Draws what the event brings."""
+        from dgengine import Block, Prefill, Step
+
+        self._answer.take(event)
+        match event:
+            case Prefill():
+                self._draw(f"reading {event.total:,} tokens" if event.total > _LONG_READ else "")
+            case Step():
+                if event.step == 1 and event.block > 1 and self._pace:
+                    self._draw("")
+                self._canvas.take(event)
+                self._show(event)
+            case Block():
+                self._beat()
+                self._settle(self._answer.text(end=False))
+                self._canvas, self._top = self._new_canvas(), 0
+
+    def close(self) -> None:
+        """Wipes the canvas and writes the rest of the text."""
+        with self._open:
+            self._settle(self._answer.text())
+        if self._line:
+            self._wrapper.width = self._area.size()[0]
+            self._console.file.write(self._wrapper.feed(self._line + "\n"))
+        self._console.file.flush()
+
+    def _new_canvas(self) -> Canvas:
+        info = self._engine.info
+        return Canvas(info.canvas_length, self._engine.pieces, self._engine.eos_ids, self._line)
+
+    def _settle(self, text: str) -> None:
+        """Prints the lines that have become complete; the rest of the text stays before the canvas."""
+        self._line += self._sanitizer.feed(text[self._read :])
+        self._read = len(text)
+        complete, newline, self._line = self._line.rpartition("\n")
+        if newline:
+            self._wrapper.width = self._area.size()[0]
+            self._area.print_above(self._wrapper.feed(complete + newline))
+
+    def _show(self, step: Step) -> None:
+        """Draws a step when its time has come; with no pace, when the last frame is old enough."""
+        if self._pace:
+            self._beat()
+        elif time.monotonic() - self._last < 1 / _MAX_FPS:
+            return
+        self._draw(
+            f"block {step.block}, step {step.step} of {self._steps}",
+            f"accepted {self._canvas.accepted} of {len(step.draft)}",
+            f"T {step.temperature:.2f}",
+        )
+
+    def _beat(self) -> None:
+        """Waits until the last frame has been on the screen for its time."""
+        if self._pace:
+            time.sleep(max(0.0, self._last + 1 / self._pace - time.monotonic()))
+
+    def _draw(self, *status: str) -> None:
+        """Draws the canvas, and below it as many of the parts of `status` as fit."""
+        columns, height = self._area.room()
+        rows = self._in_sight(self._canvas.rows(columns, self._marks), max(1, height - 1))
+        texts = [Text.assemble(*((span.text, self._styles.of(span)) for span in row)) for row in rows]
+        self._area.draw([*texts, Text(_fitting(status, columns), style=self._styles.quiet)])
+        self._last = time.monotonic()
+
+    def _in_sight(self, rows: list[Row], height: int) -> list[Row]:
+        """Of a canvas taller than the screen the rows around its first undecided one; never back up."""
+        if len(rows) <= height:
+            return rows
+        undecided = next((place for place, row in enumerate(rows) if _is_undecided(row)), 0)
+        self._top = min(max(self._top, undecided - _OVERLAP), len(rows) - height)
+        return rows[self._top : self._top + height]
+
+
+def _fitting(parts: Sequence[str], columns: int) -> str:
+    line = ""
+    for part in parts:
+        longer = f"{line}   {part}" if line else part
+        line = longer if len(longer) <= columns else line
+    return line
+
+
+def _is_undecided(row: Row) -> bool:
+    return any(span.look in (Look.NOISE, Look.PROVISIONAL, Look.BACK) for span in row)

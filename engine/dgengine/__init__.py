@@ -1,0 +1,93 @@
+"""dgengine: DiffusionGemma on your own machine, exact and streamed step by step.
+
+    import dgengine
+
+    engine = dgengine.Engine.load("pocket")
+    ids = engine.encode_chat([{"role": "user", "content": "Tell me a story about a fox."}])
+    session = engine.session()
+    for event in session.generate(ids):
+        match event:
+            case dgengine.Block(tokens=tokens):
+                print(engine.decode(tokens), end="")
+
+Importing this package imports neither torch nor transformers: names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgengine.chat import ChatTokenizer as ChatTokenizer
+    from dgengine.chat import EncodedChat as EncodedChat
+    from dgengine.control import Control as Control
+    from dgengine.engine import Engine as Engine
+    from dgengine.engine import EngineInfo as EngineInfo
+    from dgengine.errors import ChatTemplateError as ChatTemplateError
+    from dgengine.errors import CheckpointError as CheckpointError
+    from dgengine.errors import ConfigError as ConfigError
+    from dgengine.errors import DeviceError as DeviceError
+    from dgengine.errors import EmptyPromptError as EmptyPromptError
+    from dgengine.errors import EngineError as EngineError
+    from dgengine.errors import ModelNotFoundError as ModelNotFoundError
+    from dgengine.errors import NumericsError as NumericsError
+    from dgengine.errors import PromptError as PromptError
+    from dgengine.errors import PromptTooLongError as PromptTooLongError
+    from dgengine.errors import SamplingError as SamplingError
+    from dgengine.errors import SessionBusyError as SessionBusyError
+    from dgengine.errors import TokenIdError as TokenIdError
+    from dgengine.events import Block as Block
+    from dgengine.events import Done as Done
+    from dgengine.events import Event as Event
+    from dgengine.events import Notice as Notice
+    from dgengine.events import Prefill as Prefill
+    from dgengine.events import Step as Step
+    from dgengine.sampling import ResolvedSampling as ResolvedSampling
+    from dgengine.sampling import Sampling as Sampling
+    from dgengine.session import Session as Session
+    from dgengine.stats import Stats as Stats
+
+_HOMES = {
+    "chat": ("ChatTokenizer", "EncodedChat"),
+    "control": ("Control",),
+    "engine": ("Engine", "EngineInfo"),
+    "errors": (
+        "ChatTemplateError",
+        "CheckpointError",
+        "ConfigError",
+        "DeviceError",
+        "EmptyPromptError",
+        "EngineError",
+        "ModelNotFoundError",
+        "NumericsError",
+        "PromptError",
+        "PromptTooLongError",
+        "SamplingError",
+        "SessionBusyError",
+        "TokenIdError",
+    ),
+    "events": ("Block", "Done", "Event", "Notice", "Prefill", "Step"),
+    "sampling": ("ResolvedSampling", "Sampling"),
+    "session": ("Session",),
+    "stats": ("Stats",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = frozenset({*_HOMES, "cache", "checkpoint", "config", "model", "sampler"})
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name, or a submodule, on first use."""
+    if name in _MODULES:
+        return importlib.import_module(f"dgengine.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'dgengine' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dgengine.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

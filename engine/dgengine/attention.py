@@ -1,0 +1,65 @@
+"""Attention over a contiguous view of the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Which keys the queries of one pass see, in the layers of one kind.
+
+    Attributes:
+        first: the first position that any query sees.
+        mask: bool [T, keys], True where a query sees a key; None where all see all, or `causal` says it.
+        causal: queries and keys are the same positions, and each query sees those up to its own.
+    """
+
+    first: int
+    mask: Tensor | None = None
+    causal: bool = False
+
+
+def everything(start: int, window: int | None) -> Visibility:
+    """Denoising: each query sees the whole canvas, which begins at `start`, and the tokens before it.
+
+    In a sliding layer those are the last `window` - 1, for every query alike: the window is not measured from each
+    position.
+    """
+    return Visibility(0 if window is None else max(0, start - (window - 1)))
+
+
+def causal(start: int, count: int, window: int | None, device: torch.device) -> Visibility:
+    """Encoding: the queries at start .. start + count - 1 see themselves and what is before them, within the window."""
+    first = 0 if window is None else max(0, start - (window - 1))
+    if count == 1:
+        return Visibility(first)
+    if start == 0 and (window is None or count <= window):
+        return Visibility(first, causal=True)
+    queries = torch.arange(start, start + count, device=device).unsqueeze(1)
+    keys = torch.arange(first, start + count, device=device).unsqueeze(0)
+    mask = keys <= queries
+    if window is not None:
+        mask &= keys > queries - window
+    return Visibility(first, mask)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, visible: Visibility) -> Tensor:
+    """Grouped-query attention with scale 1: [H, T, D], [KV, S, D], [KV, S, D] -> [T, H * D].
+
+    Consecutive query heads share a K/V head.
+    """
+    out = F.scaled_dot_product_attention(
+        queries.unsqueeze(0),
+        keys.unsqueeze(0),
+        values.unsqueeze(0),
+        attn_mask=visible.mask,
+        is_causal=visible.causal,
+        scale=1.0,
+        enable_gqa=queries.shape[0] != keys.shape[0],
+    )
+    return out[0].transpose(0, 1).reshape(queries.shape[1], -1)

@@ -1,0 +1,132 @@
+"""The K/V cache of one conversation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dgengine.config import LayerConfig, ModelConfig
+
+_FIRST_CAPACITY = 256
+
+
+class KVCache:
+    """Keys and values of the committed tokens, per layer, in buffers with room for what comes next.
+
+    The room after the committed part is scratch: a decode pass writes the canvas there, so that attention reads one
+    contiguous view and nothing is ever concatenated. Full layers keep every token. Sliding layers keep `window` tokens
+    plus `slack`, or a little more; older ones are dropped when the buffer is full, and only a roll-back can miss them.
+
+    A cache belongs to one conversation and is not safe to use from two threads at once.
+
+    Attributes:
+        length: number of committed tokens.
+    """
+
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, slack: int) -> None:
+        if slack < 0:
+            raise ValueError(f"slack must not be negative, but is {slack}")
+        self.length = 0
+        self._window = config.sliding_window
+        # one more than attention needs: scoring runs the last committed token once more
+        keep = self._window + slack
+        self._layers = [
+            LayerCache(layer, None if layer.kind == "full" else keep, device, dtype) for layer in config.layers
+        ]
+        self._ids = torch.empty(0, dtype=torch.int64, device=device)
+
+    @property
+    def ids(self) -> Tensor:
+        """The committed token ids, int64 [length]; a view."""
+        return self._ids[: self.length]
+
+    def reserve(self, extra: int) -> None:
+        """Makes room for `extra` tokens after the committed ones."""
+        for layer in self._layers:
+            layer.reserve(self.length, extra)
+
+    def write(self, layer: int, position: int, keys: Tensor, values: Tensor) -> None:
+        """Puts keys and values [KV heads, T, head_dim] at `position` and after; the room must have been reserved."""
+        self._layers[layer].write(position, keys, values)
+
+    def read(self, layer: int, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the positions first .. last - 1: two views [KV heads, last - first, head_dim]."""
+        return self._layers[layer].read(first, last)
+
+    def commit(self, ids: Tensor) -> None:
+        """Counts as committed the tokens `ids` [T], whose keys and values have been written after the others."""
+        end = self.length + ids.shape[0]
+        if end > self._ids.shape[0]:
+            grown = self._ids.new_empty(max(end, 2 * self._ids.shape[0], _FIRST_CAPACITY))
+            grown[: self.length] = self._ids[: self.length]
+            self._ids = grown
+        self._ids[self.length : end] = ids
+        self.length = end
+
+    def rollback(self, length: int) -> int:
+        """Forgets all but the first `length` tokens.
+
+        Returns the number really kept: `length`, or the present length if that is less, or 0 when a sliding layer no
+        longer holds what the tokens after `length` will need. The caller encodes again from there.
+
+        Raises:
+            ValueError: a negative length.
+        """
+        if length < 0:
+            raise ValueError(f"cannot roll back to a length of {length}")
+        kept = min(length, self.length)
+        if any(layer.start > max(0, kept - self._window) for layer in self._layers):
+            kept = 0
+        if kept == 0:
+            for layer in self._layers:
+                layer.start = 0
+        self.length = kept
+        return kept
+
+    def nbytes(self) -> int:
+        """Bytes held by the buffers."""
+        return sum(layer.nbytes() for layer in self._layers) + self._ids.nbytes
+
+
+class LayerCache:
+    """The buffers of one layer: keys and values [KV heads, capacity, head_dim] of the positions from `start` on."""
+
+    def __init__(self, layer: LayerConfig, keep: int | None, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (layer.num_key_value_heads, 0, layer.head_dim)
+        self.start = 0
+        self._keep = keep
+        self._keys = torch.empty(shape, device=device, dtype=dtype)
+        self._values = torch.empty(shape, device=device, dtype=dtype)
+
+    def reserve(self, length: int, extra: int) -> None:
+        """Makes room for `extra` positions after the first `length`: drops old ones (sliding layers) or grows."""
+        if length + extra - self.start <= self._keys.shape[1]:
+            return
+        first = self.start if self._keep is None else max(self.start, length - self._keep)
+        capacity = self._keys.shape[1]
+        if length + extra - first > capacity:
+            capacity = max(length + extra - first, 2 * capacity, _FIRST_CAPACITY)
+        self._keys = self._moved(self._keys, first, length, capacity)
+        self._values = self._moved(self._values, first, length, capacity)
+        self.start = first
+
+    def _moved(self, buffer: Tensor, first: int, last: int, capacity: int) -> Tensor:
+        """A buffer of `capacity` that begins with the positions first .. last - 1 of `buffer`."""
+        moved = buffer.new_empty((buffer.shape[0], capacity, buffer.shape[2]))
+        moved[:, : last - first] = buffer[:, first - self.start : last - self.start]
+        return moved
+
+    def write(self, position: int, keys: Tensor, values: Tensor) -> None:
+        """See `KVCache.write`."""
+        begin, count = position - self.start, keys.shape[1]
+        self._keys.narrow(1, begin, count).copy_(keys)
+        self._values.narrow(1, begin, count).copy_(values)
+
+    def read(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """See `KVCache.read`."""
+        begin, count = first - self.start, last - first
+        return self._keys.narrow(1, begin, count), self._values.narrow(1, begin, count)
+
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._keys.nbytes + self._values.nbytes

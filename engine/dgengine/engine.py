@@ -1,0 +1,305 @@
+"""`Engine`: a model, its tokenizer and its settings, from a name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dgengine.errors import CheckpointError, DeviceError, ModelNotFoundError
+from dgengine.sampling import GenerationConfig, Sampling, eos_ids
+
+if TYPE_CHECKING:
+    import torch
+
+    from dgengine.chat import ChatTokenizer, EncodedChat, Message
+    from dgengine.session import Session
+
+Progress: TypeAlias = Callable[[str, float], None]
+"""Called with what is being done ("download", "load") and how much of it is done, 0 to 1."""
+
+BUILT_IN = "pocket"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WANTED_FILES = ("*.json", "*.safetensors", "*.jinja")
+_PRECISIONS = ("auto", "float32", "bfloat16")
+_LATER_PRECISIONS = ("nvfp4", "fp8", "nf4")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a loaded model is.
+
+    Attributes:
+        name: as it was asked for.
+        path: the directory it was read from.
+        parameters: how many, tied ones counted once.
+        canvas_length: tokens denoised at once.
+        vocab_size: token ids go from 0 to one below.
+        context_length: tokens that prompt and answer may come to.
+        device: "cpu", "cuda:0".
+        precision: "float32" or "bfloat16".
+        weight_bytes: memory that the weights take.
+    """
+
+    name: str
+    path: Path
+    parameters: int
+    canvas_length: int
+    vocab_size: int
+    context_length: int
+    device: str
+    precision: str
+    weight_bytes: int
+
+
+class Engine:
+    """A loaded model. Make one with `Engine.load`."""
+
+    def __init__(self, model: Any, path: Path, name: str) -> None:
+        """Wraps a model of `dgengine.checkpoint.load_model` that was read from `path`."""
+        self.model = model
+        self.path = path
+        self.generation_config: GenerationConfig = read_generation_config(path)
+        self.eos_ids = eos_ids(self.generation_config)
+        Sampling().resolve(self.generation_config)  # what is wrong in the file shows at once
+        self.info = EngineInfo(
+            name=name,
+            path=path,
+            parameters=model.parameter_count(),
+            canvas_length=model.config.canvas_length,
+            vocab_size=model.config.vocab_size,
+            context_length=model.config.max_position_embeddings,
+            device=str(model.device),
+            precision=str(model.dtype).removeprefix("torch."),
+            weight_bytes=model.weight_bytes(),
+        )
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path = BUILT_IN,
+        device: str = "auto",
+        precision: str = "auto",
+        offline: bool = False,
+        progress: Progress | None = None,
+    ) -> Engine:
+        """Loads a model.
+
+        Args:
+            name: "pocket" (the built-in model), a directory in Hugging Face format, or a hub id
+                ("org/name"), which is downloaded once into the hub's cache.
+            device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
+            precision: "auto" (bfloat16 on CUDA, float32 on the CPU), "float32", "bfloat16".
+            offline: take a hub id from the cache alone.
+            progress: told how far it is.
+
+        Raises:
+            ModelNotFoundError, CheckpointError, DeviceError: each says what to do.
+        """
+        report = progress or (lambda stage, done: None)
+        place = _device(device)
+        dtype = _dtype(precision, place)
+        path = find_model(name, offline, report)
+        from dgengine.checkpoint import load_model
+
+        report("load", 0.0)
+        model = load_model(path, device=place, dtype=dtype)
+        engine = cls(model, path, str(name))
+        report("load", 1.0)
+        return engine
+
+    @cached_property
+    def tokenizer(self) -> ChatTokenizer:
+        """The checkpoint's tokenizer, read when first needed.
+
+        Raises:
+            ChatTemplateError: it has none. CheckpointError: it cannot be read.
+        """
+        from dgengine.chat import ChatTokenizer
+
+        return ChatTokenizer.load(self.path, self.eos_ids)
+
+    def encode_chat(
+        self, messages: Sequence[Message], thinking: bool = False, max_new_tokens: int | None = None
+    ) -> EncodedChat:
+        """A chat to token ids, through the checkpoint's own template, ready for the model's turn.
+
+        A chat that outgrows the context loses its oldest turns: `dropped` of the result tells how many
+        messages, and `Session.generate` says so in a `Notice`. A past answer that carries the `ids` it was
+        generated as (`{"role": "assistant", "ids": [...]}`) keeps exactly these.
+
+        Args:
+            messages: the turns, oldest first: `role` and `content`, or `ids` for a past answer.
+            thinking: whether the model is to think first, where its template knows of that.
+            max_new_tokens: room to leave for the answer; None for the checkpoint's own.
+
+        Raises:
+            EmptyPromptError, ChatTemplateError, PromptTooLongError, SamplingError.
+        """
+        sampling = Sampling(max_new_tokens=max_new_tokens).resolve(self.generation_config)
+        canvas = self.info.canvas_length
+        room = self.info.context_length - sampling.blocks(canvas) * canvas
+        return self.tokenizer.encode_chat(messages, thinking, room)
+
+    def encode(self, text: str) -> list[int]:
+        """Raw text to token ids, without a chat template."""
+        return self.tokenizer.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Token ids to text, without special tokens."""
+        return self.tokenizer.decode(ids)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The text that each token id adds: one piece an id; see `ChatTokenizer.pieces`."""
+        return self.tokenizer.pieces(ids)
+
+    def session(self) -> Session:
+        """A new conversation."""
+        from dgengine.session import Session
+
+        return Session(self.model, self.generation_config)
+
+
+def built_in_path() -> Path:
+    """Where the built-in model lies in the installed package."""
+    return Path(__file__).parent / BUILT_IN
+
+
+def read_generation_config(path: Path) -> GenerationConfig:
+    """generation_config.json of a model directory; empty where there is none.
+
+    Raises:
+        CheckpointError: it is no JSON object.
+    """
+    file = path / "generation_config.json"
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{file} must hold a JSON object, not a {type(config).__name__}.")
+    return config
+
+
+def find_model(name: str | Path, offline: bool = False, report: Progress = lambda stage, done: None) -> Path:
+    """The directory of a model; a hub id is downloaded where the cache does not hold it.
+
+    Raises:
+        ModelNotFoundError: nothing goes by that name, or it cannot be fetched.
+        CheckpointError: the name is that of a file.
+    """
+    if str(name) == BUILT_IN:
+        return _built_in()
+    path = Path(name).expanduser()
+    if str(name) and path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} is a file: give the directory of a Hugging Face checkpoint (GGUF is not supported)."
+        )
+    if isinstance(name, Path) or not _HUB_ID.fullmatch(name):
+        raise ModelNotFoundError(_unknown(str(name)))
+    return _from_hub(name, offline, report)
+
+
+def _built_in() -> Path:
+    path = built_in_path()
+    if not (path / "config.json").is_file():
+        raise ModelNotFoundError(
+            f"The built-in model is missing from this installation ({path}): install dgchat again, or give a directory."
+        )
+    return path
+
+
+def _unknown(name: str) -> str:
+    if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1 or "\\" in name:
+        return f"There is no directory {name}: check the path, or give 'pocket' for the built-in model."
+    return f"No model is called {name!r}: give 'pocket' (built in), a directory, or a hub id such as org/name."
+
+
+def _from_hub(name: str, offline: bool, report: Progress) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    report("download", 0.0)
+    try:
+        # The configuration first: a model of another kind is refused before its weights come.
+        first = snapshot_download(name, allow_patterns=["config.json"], local_files_only=offline)
+        _check_kind(Path(first), name)
+        path = Path(snapshot_download(name, allow_patterns=list(_WANTED_FILES), local_files_only=offline))
+    except GatedRepoError as error:
+        raise ModelNotFoundError(
+            f"The model {name} asks for its licence to be accepted: do so at https://huggingface.co/{name}, "
+            "and log in with `hf auth login`."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"There is no model {name} on the hub, nor a directory of that name: check the spelling."
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ModelNotFoundError(_not_cached(name, offline)) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelNotFoundError(f"The model {name} cannot be downloaded: {_first_line(error)}") from error
+    report("download", 1.0)
+    return path
+
+
+def _check_kind(path: Path, name: str) -> None:
+    """Refuses a repository without a config.json; `load_model` tells the architecture from it in detail."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise CheckpointError(f"The model {name} has no config.json: it is no Hugging Face checkpoint.")
+    kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+    if kind != "diffusion_gemma":
+        raise CheckpointError(f"The model {name} is of the kind {kind!r}; only DiffusionGemma can be run.")
+
+
+def _not_cached(name: str, offline: bool) -> str:
+    why, remedy = "the hub cannot be reached", "check the network"
+    if offline:
+        why, remedy = "offline was asked for", "allow the download"
+    return f"The model {name} is not in the hub's cache, and {why}: {remedy}, or give 'pocket'."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _device(device: str) -> torch.device:
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise DeviceError(f"There is no device {device!r}: give auto, cpu or cuda.") from error
+    if place.type not in ("cpu", "cuda"):
+        raise DeviceError(f"The device {device!r} is not supported: give auto, cpu or cuda.")
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    return place
+
+
+def _dtype(precision: str, place: torch.device) -> torch.dtype:
+    import torch
+
+    if precision in _LATER_PRECISIONS:
+        raise DeviceError(f"Precision {precision!r} is not there in this version: give auto, float32 or bfloat16.")
+    if precision not in _PRECISIONS:
+        raise DeviceError(f"There is no precision {precision!r}: give auto, float32 or bfloat16.")
+    if precision == "auto":
+        return torch.bfloat16 if place.type == "cuda" else torch.float32
+    return torch.float32 if precision == "float32" else torch.bfloat16

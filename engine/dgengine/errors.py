@@ -1,0 +1,59 @@
+"""Every error the engine raises on purpose, under one base.
+
+Each message is one or two plain sentences: what is wrong, where, and what to do. A front end may print
+`str(error)` as it is.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of all errors that the engine raises on purpose."""
+
+
+class ModelNotFoundError(EngineError):
+    """The named model is neither built in, nor a directory, nor to be had from the hub."""
+
+
+class CheckpointError(EngineError):
+    """A model directory that cannot be read: a file or tensor missing, unexpected, misshapen or corrupted."""
+
+
+class ConfigError(CheckpointError):
+    """A model directory whose configuration names another architecture or something that is not supported."""
+
+
+class DeviceError(EngineError):
+    """The asked device or precision is not there, or this version cannot run on it."""
+
+
+class ChatTemplateError(EngineError):
+    """The checkpoint has no tokenizer or chat template, or the template refuses the messages."""
+
+
+class SamplingError(EngineError, ValueError):
+    """A sampling setting outside its range."""
+
+
+class PromptError(EngineError, ValueError):
+    """A prompt that cannot be answered; the subclasses say why."""
+
+
+class EmptyPromptError(PromptError):
+    """A prompt of no tokens, or a chat of no messages."""
+
+
+class PromptTooLongError(PromptError):
+    """A prompt that, with the room asked for the answer, is longer than the context."""
+
+
+class TokenIdError(PromptError):
+    """A token id outside the vocabulary."""
+
+
+class NumericsError(EngineError):
+    """The model's output holds NaN or infinity."""
+
+
+class SessionBusyError(EngineError):
+    """A session was asked for a second answer while the first is still being written."""

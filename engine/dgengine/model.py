@@ -1,0 +1,309 @@
+"""DiffusionGemma: one stack of layers that encodes committed tokens and denoises a canvas.
+
+The computation is that of transformers' `modeling_diffusion_gemma`; the names of the steps are the same. D is the
+hidden size, V the vocabulary, C the canvas length, H the query heads, KV the K/V heads, d a head's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dgengine.attention import Visibility, attend, causal, everything
+from dgengine.cache import KVCache
+from dgengine.config import LayerKind, ModelConfig
+from dgengine.moe import apply_experts, route
+from dgengine.norm import gated_gelu, rms_norm
+from dgengine.rope import RotaryTable, rotate
+from dgengine.weights import Conditioning, LayerWeights, Weights, expected_shapes
+
+# A roll-back of up to this many tokens never has to encode again (KVCache).
+_SLACK = {"cpu": 8192}
+_DEFAULT_SLACK = 512
+
+# Long inputs go through in chunks, so that a chunk's attention mask stays below this many elements.
+_MASK_ELEMENTS = 2**24
+_CHUNK = 1024
+_SMALLEST_CHUNK = 64
+_SCORED_LOGITS = 2**24  # rows times vocabulary that scoring holds at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """What one pass through the stack runs over: `batch` sequences of `count` tokens at `start` and after.
+
+    Attributes:
+        committed: the cache's length. Positions below it are in the cache already and are not written again.
+        encoding: causal with the encoder's layer scalars, or else everything sees everything, with the decoder's.
+        visible: what the queries see, by kind of layer.
+        rotary: the rotary factors of each layer.
+    """
+
+    batch: int
+    start: int
+    count: int
+    committed: int
+    encoding: bool
+    visible: dict[LayerKind, Visibility]
+    rotary: list[tuple[Tensor, Tensor]]
+
+
+class Model:
+    """The text model of one checkpoint, on one device. Made by `dgengine.checkpoint.load_model`.
+
+    It holds no state between calls but tables, and may serve several caches, one call at a time.
+
+    Attributes:
+        config: the dimensions.
+        device: where weights and caches are.
+        dtype: of weights, activations and caches.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        self.config = config
+        self.device = weights.embedding.device
+        self.dtype = weights.embedding.dtype
+        self._weights = weights
+        # sqrt(D), rounded to the weights' dtype as the reference does
+        self._embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
+        tables = {layer: RotaryTable(config.rope(layer.kind), layer.head_dim, self.device) for layer in config.layers}
+        self._rotary = [tables[layer] for layer in config.layers]
+
+    def new_cache(self, slack: int | None = None) -> KVCache:
+        """An empty cache.
+
+        Args:
+            slack: tokens that sliding layers keep beyond their window, for roll-backs; None chooses by device.
+        """
+        if slack is None:
+            slack = _SLACK.get(self.device.type, _DEFAULT_SLACK)
+        return KVCache(self.config, self.device, self.dtype, slack)
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights as held, fused and converted."""
+        return sum(tensor.nbytes for tensor in self._weights.tensors())
+
+    def parameter_count(self) -> int:
+        """Parameters of the text model as the checkpoint counts them, the tied head once."""
+        return sum(torch.Size(shape).numel() for shape in expected_shapes(self.config).values())
+
+    @torch.inference_mode()
+    def encode(self, ids: Tensor, cache: KVCache) -> None:
+        """Reads `ids` int64 [T] causally after what the cache holds, and commits their keys and values.
+
+        In one piece or in several, the result is the same. The last layer computes K and V only.
+
+        Raises:
+            ValueError: `ids` is not int64 of one dimension.
+        """
+        _expect_ids(ids, 1)
+        for piece in self._pieces(ids.to(self.device), cache.length):
+            cache.reserve(piece.shape[0])
+            self._encode_piece(piece, cache)
+            cache.commit(piece)
+
+    @torch.no_grad()
+    def decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None = None) -> Tensor:
+        """One denoising pass of the canvas that follows what the cache holds.
+
+        The cache's contents do not change; its scratch room does. All canvases of a batch follow the same tokens.
+
+        Args:
+            canvas: token ids, int64 [C] or [B, C]; C need not be the configuration's canvas length.
+            cache: the committed tokens; may be empty.
+            self_conditioning: the previous step's logits over its temperature, [C, V] or [B, C, V]; None at the first
+                step. They are rounded to the model's dtype first, as the reference does.
+
+        Returns:
+            logits float32 [C, V] or [B, C, V], softcapped, before any temperature; the caller's to change in place.
+
+        Raises:
+            ValueError: a canvas of another dtype or rank, or self-conditioning of another shape.
+        """
+        _expect_ids(canvas, 1, 2)
+        shape = (*canvas.shape, self.config.vocab_size)
+        if self_conditioning is not None and self_conditioning.shape != shape:
+            raise ValueError(f"self-conditioning must be {list(shape)}, not {list(self_conditioning.shape)}")
+        with torch.inference_mode():
+            hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
+        return self._logits(hidden).view(shape)
+
+    @torch.inference_mode()
+    def score(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Causal log-probabilities, in nats, of `ids` int64 [T] after what the cache holds -> float32 [T].
+
+        The encoder as a causal language model: entry t is log p(ids[t] | the cache, ids[:t]). After an empty cache
+        nothing conditions the first id, and its entry is that of a uniform distribution, -log V. The cache's contents
+        do not change.
+
+        Raises:
+            ValueError: `ids` is not int64 of one dimension.
+        """
+        _expect_ids(ids, 1)
+        ids = ids.to(self.device)
+        first = min(cache.length, 1)
+        cache.reserve(ids.shape[0])
+        # each id is predicted from the position before it, so the last committed token runs once more
+        inputs = torch.cat((cache.ids[cache.length - first :], ids))[:-1]
+        start = cache.length - first
+        scores = [torch.full((1 - first,), -float(torch.tensor(self.config.vocab_size).log()), device=self.device)]
+        for piece in self._pieces(inputs, start):
+            hidden = self._encode_piece_fully(piece, cache, start)
+            start += piece.shape[0]
+            scores.append(self._score_rows(hidden, ids[start - cache.length - piece.shape[0] + 1 :]))
+        return torch.cat(scores)[: ids.shape[0]]
+
+    # the three passes
+
+    def _encode_piece(self, ids: Tensor, cache: KVCache) -> None:
+        span = self._causal_span(cache.length, ids.shape[0], cache.length)
+        hidden = self._embed(ids)
+        last = len(self._weights.layers) - 1
+        for index in range(last):
+            hidden = self._layer(index, hidden, cache, span)
+        self._keys_and_values_only(last, hidden, cache, span)
+
+    def _encode_piece_fully(self, ids: Tensor, cache: KVCache, start: int) -> Tensor:
+        span = self._causal_span(start, ids.shape[0], cache.length)
+        hidden = self._embed(ids)
+        for index in range(len(self._weights.layers)):
+            hidden = self._layer(index, hidden, cache, span)
+        return hidden
+
+    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None) -> Tensor:
+        count = canvas.shape[-1]
+        start = cache.length
+        cache.reserve(count)
+        visible: dict[LayerKind, Visibility] = {
+            "full": everything(start, None),
+            "sliding": everything(start, self.config.sliding_window),
+        }
+        rotary = [table.range(start, count) for table in self._rotary]
+        span = Span(canvas.numel() // count, start, count, start, False, visible, rotary)
+        hidden = self._condition(self._embed(canvas.reshape(-1)), self_conditioning)
+        for index in range(len(self._weights.layers)):
+            hidden = self._layer(index, hidden, cache, span)
+        return hidden
+
+    def _causal_span(self, start: int, count: int, committed: int) -> Span:
+        visible: dict[LayerKind, Visibility] = {
+            "full": causal(start, count, None, self.device),
+            "sliding": causal(start, count, self.config.sliding_window, self.device),
+        }
+        rotary = [table.range(start, count) for table in self._rotary]
+        return Span(1, start, count, committed, True, visible, rotary)
+
+    # from ids, and to logits
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """ids [N] -> [N, D]."""
+        return F.embedding(ids, self._weights.embedding) * self._embedding_scale
+
+    def _condition(self, embedded: Tensor, self_conditioning: Tensor | None) -> Tensor:
+        """Adds what the previous step thought, and norms without a weight: [N, D] -> [N, D]."""
+        if self_conditioning is not None:
+            # with no logits the signal is zero, and so is the MLP of it
+            embedded = embedded + self._conditioning_signal(self._weights.conditioning, self_conditioning)
+        return rms_norm(embedded, None, self.config.rms_norm_eps)
+
+    def _conditioning_signal(self, weights: Conditioning, logits: Tensor) -> Tensor:
+        logits = logits.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
+        probabilities = logits.softmax(dim=-1, dtype=torch.float32).to(self.dtype)
+        soft = (probabilities @ self._weights.embedding) * self._embedding_scale
+        normed = rms_norm(soft, weights.pre_norm, self.config.rms_norm_eps)
+        return gated_gelu(normed @ weights.gate_up) @ weights.down
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """[N, D] -> softcapped logits float32 [N, V]."""
+        cap = self.config.final_logit_softcapping
+        normed = rms_norm(hidden, self._weights.norm, self.config.rms_norm_eps)
+        logits = F.linear(normed, self._weights.embedding).float()
+        return logits.div_(cap).tanh_().mul_(cap)
+
+    def _score_rows(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """Log-probabilities float32 [N] of ids[n] by the hidden state n of [N, D]."""
+        rows = max(1, _SCORED_LOGITS // self.config.vocab_size)
+        parts = [
+            -F.cross_entropy(self._logits(part), ids[begin : begin + part.shape[0]], reduction="none")
+            for begin, part in zip(range(0, hidden.shape[0], rows), hidden.split(rows), strict=True)
+        ]
+        return torch.cat(parts)
+
+    # one layer
+
+    def _layer(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> Tensor:
+        """[N, D] -> [N, D], N = batch * count."""
+        layer = self._weights.layers[index]
+        eps = self.config.rms_norm_eps
+        attended = self._attention(index, layer, rms_norm(hidden, layer.input_norm, eps), cache, span)
+        hidden = rms_norm(attended, layer.post_attention_norm, eps).add_(hidden)
+        scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
+        return self._feed_forward(layer, hidden).add_(hidden).mul_(scalar)
+
+    def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache, span: Span) -> Tensor:
+        """[N, D], normed -> [N, D]; leaves the new keys and values in the cache's room."""
+        heads = self.config.num_attention_heads
+        queries_keys, values = self._project(index, layer, x @ layer.qkv, span)
+        visible = span.visible[layer.config.kind]
+        outputs = []
+        # a batch shares the prefix: each canvas takes its turn in the room after it
+        for qk, v in zip(queries_keys, values, strict=True):
+            self._write(index, qk[:, heads:], v, cache, span)
+            keys, all_values = cache.read(index, visible.first, span.start + span.count)
+            outputs.append(attend(qk[:, :heads].transpose(0, 1), keys, all_values, visible))
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)) @ layer.output
+
+    def _project(self, index: int, layer: LayerWeights, raw: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+        """Norms and rotates what the fused projection made, [N, heads * d], which may be without the queries.
+
+        Returns [B, T, queries and keys, d] and values [B, T, KV, d]. The last KV heads of `raw` become the values: V's
+        own, or in full layers K's, normed without weight and not rotated.
+        """
+        own = layer.config
+        normed = rms_norm(raw.float().view(span.batch, span.count, -1, own.head_dim), None, self.config.rms_norm_eps)
+        rotated = normed.shape[2] - (own.num_key_value_heads if own.kind == "sliding" else 0)
+        weighted = normed[:, :, :rotated] * layer.qk_norm[-rotated:]
+        queries_keys = rotate(weighted, *span.rotary[index])
+        return queries_keys.to(self.dtype), normed[:, :, -own.num_key_value_heads :].to(self.dtype)
+
+    def _keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
+        layer = self._weights.layers[index]
+        x = rms_norm(hidden, layer.input_norm, self.config.rms_norm_eps)
+        queries = self.config.num_attention_heads * layer.config.head_dim
+        keys, values = self._project(index, layer, x @ layer.qkv[:, queries:], span)
+        self._write(index, keys[0], values[0], cache, span)
+
+    def _write(self, index: int, keys: Tensor, values: Tensor, cache: KVCache, span: Span) -> None:
+        """Keys and values [T, KV, d] of the positions of `span` that are not committed."""
+        known = max(0, span.committed - span.start)
+        cache.write(index, span.start + known, keys[known:].transpose(0, 1), values[known:].transpose(0, 1))
+
+    def _feed_forward(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
+        """The dense MLP and the experts, side by side: [N, D] -> [N, D]. All three readers norm the same residual."""
+        eps = self.config.rms_norm_eps
+        normed = rms_norm(hidden.float(), None, eps)
+        dense = gated_gelu((normed * layer.pre_dense).to(self.dtype) @ layer.gate_up) @ layer.down
+        scores = (normed * layer.pre_router).to(self.dtype) @ layer.router
+        weights, chosen = route(scores, self.config.top_k_experts, layer.per_expert_scale)
+        expert_input = (normed * layer.pre_experts).to(self.dtype)
+        routed = apply_experts(expert_input, weights, chosen, layer.experts_gate_up, layer.experts_down)
+        both = rms_norm(dense, layer.post_dense, eps).add_(rms_norm(routed, layer.post_experts, eps))
+        return rms_norm(both, layer.post_feedforward, eps)
+
+    def _pieces(self, ids: Tensor, start: int) -> Iterator[Tensor]:
+        """`ids`, which begin at the position `start`, in chunks whose masks are of bounded size."""
+        begin = 0
+        while begin < ids.shape[0]:
+            longest = _MASK_ELEMENTS // (start + begin + _CHUNK)
+            end = begin + min(_CHUNK, max(_SMALLEST_CHUNK, longest))
+            yield ids[begin:end]
+            begin = end
+
+
+def _expect_ids(ids: Tensor, *ranks: int) -> None:
+    if ids.dtype != torch.int64 or ids.ndim not in ranks:
+        raise ValueError(f"token ids must be int64 of rank {ranks}, not {ids.dtype} of shape {list(ids.shape)}")

@@ -1,0 +1,52 @@
+"""The mixture of experts: routing, and the experts themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dgengine.norm import gated_gelu
+
+
+def route(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Chooses experts by router scores [N, E].
+
+    Returns weights float32 [N, K] and expert indices int64 [N, K]. The weights are the softmax over all experts,
+    renormalised over the chosen ones, which is the softmax over the chosen scores; then times `per_expert_scale` [E].
+    """
+    chosen, index = scores.float().topk(top_k, dim=-1)
+    return chosen.softmax(dim=-1).mul_(per_expert_scale[index]), index
+
+
+def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """The weighted sum of each token's experts.
+
+    Tokens are sorted by expert, so that each expert is one product over its tokens. The sum over a token's experts is
+    a gather and a reduction, not an atomic scatter: the result is the same at every run, on every device.
+
+    Args:
+        x: tokens [N, D].
+        weights: float32 [N, K].
+        index: experts of each token, int64 [N, K], all different.
+        gate_up: [E, D, 2F], the gate first.
+        down: [E, F, D].
+    """
+    count, top_k = index.shape
+    flat = index.reshape(-1)
+    order = flat.argsort(stable=True)  # [N * K], grouped by expert
+    per_expert = torch.bincount(flat, minlength=gate_up.shape[0]).tolist()
+    hidden = _per_expert(x.index_select(0, order // top_k), gate_up, per_expert)
+    grouped = _per_expert(gated_gelu(hidden), down, per_expert)
+    outputs = torch.empty_like(grouped).index_copy_(0, order, grouped).view(count, top_k, -1)
+    if outputs.dtype != torch.float32:
+        return (outputs * weights.unsqueeze(-1)).sum(dim=1).to(x.dtype)
+    return torch.bmm(weights.unsqueeze(1), outputs).squeeze(1)
+
+
+def _per_expert(x: Tensor, matrices: Tensor, per_expert: list[int]) -> Tensor:
+    """x [M, in], grouped by expert, times each expert's matrix [E, in, out] -> [M, out]."""
+    out = x.new_empty(x.shape[0], matrices.shape[2])
+    for rows, matrix, result in zip(x.split(per_expert), matrices.unbind(), out.split(per_expert), strict=True):
+        if rows.shape[0]:
+            torch.mm(rows, matrix, out=result)
+    return out

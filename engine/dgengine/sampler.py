@@ -1,0 +1,289 @@
+"""One denoising step on logits: temperature, statistics, draw, acceptance, fresh noise, pins, and when to
+stop.
+
+The rule is the reference's entropy bound (`generation_diffusion_gemma.py` of transformers). C is the canvas
+length, V the vocabulary's size, K the alternatives traced. Nothing here knows the model: logits come in, a
+`Draft` goes out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgengine.errors import NumericsError
+from dgengine.sampling import ResolvedSampling
+
+_GROUP = 64  # vocabulary entries per partial sum of the inverse-CDF draw
+# Logits further below the row's peak than this are raised to it: their probability, e^-80, is nothing
+# beside float32's rounding, and exponentials below e^-87 are denormal, which makes exp and softmax 10 to 80
+# times slower on a CPU.
+_FLOOR = 80.0
+_BELOW_ONE = 1.0 - 2.0**-53
+
+
+class Statistics(NamedTuple):
+    """What one pass over the processed logits gives.
+
+    Attributes:
+        argmax: int64 [C].
+        sample: int64 [C], one draw of each position's softmax.
+        entropy: float32 [C], nats.
+    """
+
+    argmax: Tensor
+    sample: Tensor
+    entropy: Tensor
+
+
+class Draft(NamedTuple):
+    """The outcome of one step, on the host. The fields are those of `events.Step`."""
+
+    temperature: float
+    draft: NDArray[np.int32]
+    canvas: NDArray[np.int32]
+    entropy: NDArray[np.float32]
+    accepted: NDArray[np.bool_]
+    pinned: NDArray[np.bool_]
+    top_ids: NDArray[np.int32] | None
+    top_probs: NDArray[np.float32] | None
+
+
+def temperature_at(step: int, sampling: ResolvedSampling) -> float:
+    """The temperature of a step counted from 1; steps beyond the limit keep the last one.
+
+    The reference counts the steps that remain, N to 1, so that the ramp ends one notch above t_min. It
+    reckons in
+    float32, and so does this: float64 would differ in the last bit, and with it a token now and then.
+    """
+    limit = sampling.max_denoising_steps
+    remaining = torch.tensor(max(limit - step + 1, 1), dtype=torch.int32)
+    ramp = sampling.t_min + (sampling.t_max - sampling.t_min) * (remaining / limit)
+    return float(ramp)
+
+
+def fast_statistics(logits: Tensor, generator: torch.Generator) -> Statistics:
+    """Argmax, entropy and a sample of each row from one softmax pass.
+
+    The draw inverts the distribution function at one uniform number per position, through partial sums,
+    instead of making V exponential variates as `torch.multinomial` does; it follows the same distribution.
+    A row with NaN or infinity in it has a NaN entropy.
+
+    Args:
+        logits: float32 [C, V], processed; raised to 80 below the peak where they are lower.
+        generator: on the device of the logits.
+    """
+    peak, argmax = logits.max(dim=-1, keepdim=True)
+    lowest = logits.amin(-1)
+    torch.maximum(logits, peak - _FLOOR, out=logits)
+    shifted = logits - peak
+    weights = shifted.exp()  # [C, V], unnormalised
+    group = math.gcd(weights.shape[-1], _GROUP)
+    partial = weights.view(weights.shape[0], -1, group).sum(-1)  # [C, V / group]
+    total = partial.sum(-1)
+    entropy = total.log() - shifted.mul_(weights).sum(-1) / total
+    entropy.add_(lowest, alpha=0.0)  # minus infinity, which the floor hid, becomes NaN here
+    return Statistics(argmax.squeeze(-1), _invert(weights, partial, group, generator), entropy)
+
+
+def _invert(weights: Tensor, partial: Tensor, group: int, generator: torch.Generator) -> Tensor:
+    """One draw per row of unnormalised `weights` [C, V]; `partial` are its sums over groups of `group`."""
+    rows = weights.shape[0]
+    uniform = torch.rand(rows, 1, dtype=torch.float64, device=weights.device, generator=generator)
+    chosen, rest = _search(partial, uniform)  # [C, 1], and what of the uniform is left within the group
+    inside = weights.view(rows, -1, group).gather(1, chosen.unsqueeze(-1).expand(-1, -1, group)).squeeze(1)
+    place, _ = _search(inside, rest)
+    return (chosen * group + place).squeeze(-1)
+
+
+def _search(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Where `uniform` [C, 1] falls in each row of `weights` [C, n], and how far into that entry (0 to 1) it
+    lies.
+
+    An entry of weight 0 is never chosen: the search is for the first running sum *above* the target.
+    """
+    running = weights.cumsum(-1, dtype=torch.float64)
+    target = uniform.clamp(max=_BELOW_ONE) * running[:, -1:]
+    index = torch.searchsorted(running, target, right=True).clamp_(max=weights.shape[-1] - 1)
+    upper = running.gather(1, index)
+    width = weights.gather(1, index).double()
+    return index, ((target - (upper - width)) / width).clamp_(0.0, _BELOW_ONE)
+
+
+def reference_statistics(logits: Tensor, generator: torch.Generator) -> Statistics:
+    """The same with the operations, and the random numbers, of transformers: `multinomial` over [C, V].
+
+    Raises:
+        NumericsError: NaN or infinity in the logits.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise NumericsError("The logits hold NaN or infinity.")
+    probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
+    sample = torch.multinomial(probabilities, num_samples=1, generator=generator).squeeze(-1)
+    normalised = logits - logits.logsumexp(dim=-1, keepdim=True)  # as torch.distributions.Categorical
+    entropy = -(normalised * torch.softmax(normalised, dim=-1)).sum(-1)
+    return Statistics(logits.argmax(dim=-1), sample, entropy)
+
+
+def accept(entropy: Tensor, bound: float) -> Tensor:
+    """Which positions to accept: the surest ones, as long as the entropy of those surer still is within
+    `bound`.
+
+    Args:
+        entropy: float32 [C]; infinity at positions that take no part (pinned ones), which are never
+            accepted.
+        bound: nats.
+
+    Returns:
+        bool [C].
+    """
+    ordered, order = torch.sort(entropy)
+    chosen = ordered.cumsum(-1) - ordered <= bound  # infinity - infinity is NaN, and NaN <= bound is False
+    return torch.zeros_like(chosen).scatter(-1, order, chosen)
+
+
+class BlockSampler:
+    """The denoising of one canvas: holds what passes from step to step.
+
+    Attributes:
+        canvas: int64 [C], what the next `decode` reads.
+        self_conditioning: float32 [C, V], what the next `decode` reads; None before the first step.
+        steps: steps taken.
+        converged: whether the last step met the stopping rule.
+        draft: int32 [C] on the host, the argmax canvas of the last step: what is committed.
+    """
+
+    def __init__(
+        self,
+        sampling: ResolvedSampling,
+        canvas_length: int,
+        vocab_size: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Draws the first canvas.
+
+        Args:
+            generator: its device is where the canvas lives; its state carries on from block to block.
+            dtype: that of the weights. The processed logits are rounded to it before they are handed on.
+        """
+        self._sampling = sampling
+        self._vocab_size = vocab_size
+        self._generator = generator
+        self._dtype = dtype
+        self._pins: Mapping[int, int] = {}
+        self._pin_at = self._pin_ids = torch.empty(0, dtype=torch.int64, device=generator.device)
+        self._history: list[NDArray[np.int32]] = []
+        self.canvas = self._noise(canvas_length)
+        self.self_conditioning: Tensor | None = None
+        self.steps = 0
+        self.converged = False
+        self.draft: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+
+    @torch.inference_mode()
+    def pin(self, pins: Mapping[int, int]) -> None:
+        """Sets the pins (token id by position) from the coming step on; replaces all earlier ones."""
+        if pins == self._pins:
+            return
+        device = self.canvas.device
+        self._pins = dict(pins)
+        self._pin_at = torch.tensor(list(pins.keys()), dtype=torch.int64, device=device)
+        self._pin_ids = torch.tensor(list(pins.values()), dtype=torch.int64, device=device)
+        self._hold()
+
+    def pinned_draft(self, pins: Mapping[int, int]) -> NDArray[np.int32]:
+        """The draft with `pins` put in: those set since the last step are not in it yet."""
+        draft = self.draft.copy()
+        draft[list(pins.keys())] = list(pins.values())
+        return draft
+
+    @torch.inference_mode()
+    def step(self, logits: Tensor) -> Draft:
+        """Takes one step.
+
+        Args:
+            logits: float32 [C, V] from `model.decode`, softcapped; overwritten.
+
+        Raises:
+            NumericsError: NaN or infinity in the logits.
+        """
+        self.steps += 1
+        temperature = temperature_at(self.steps, self._sampling)
+        logits.div_(temperature)
+        measure = reference_statistics if self._sampling.reference else fast_statistics
+        statistics = measure(logits, self._generator)
+        entropy, accepted = self._accept(statistics.entropy)
+        self.canvas = torch.where(accepted, statistics.sample, self._noise(accepted.shape[0]))
+        argmax = statistics.argmax
+        top = self._alternatives(logits)
+        self.self_conditioning = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
+        if self._pins:
+            argmax = argmax.index_copy(0, self._pin_at, self._pin_ids)
+            self._hold()
+        return self._report(temperature, argmax, entropy, accepted, top)
+
+    def _noise(self, length: int) -> Tensor:
+        return torch.randint(0, self._vocab_size, (length,), device=self._generator.device, generator=self._generator)
+
+    def _accept(self, entropy: Tensor) -> tuple[Tensor, Tensor]:
+        """Entropy with 0 at pins, and the accepted positions, pins excepted."""
+        if not self._pins:
+            return entropy, accept(entropy, self._sampling.entropy_bound)
+        apart = entropy.index_fill(0, self._pin_at, math.inf)
+        # A NaN anywhere must still be seen, so a pin's entropy is zeroed by a product and not overwritten.
+        shown = entropy.index_copy(0, self._pin_at, entropy[self._pin_at] * 0.0)
+        return shown, accept(apart, self._sampling.entropy_bound)
+
+    def _hold(self) -> None:
+        """Puts the pins on the canvas, and makes the self-conditioning one-hot there."""
+        self.canvas = self.canvas.index_copy(0, self._pin_at, self._pin_ids)
+        if self.self_conditioning is not None and self._pins:
+            self.self_conditioning[self._pin_at] = -math.inf
+            self.self_conditioning[self._pin_at, self._pin_ids] = 0.0
+
+    def _alternatives(self, logits: Tensor) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        count = min(self._sampling.trace_top_k, self._vocab_size)
+        if count == 0:
+            return None
+        values, ids = logits.topk(count, dim=-1)  # [C, K]
+        probabilities = (values - logits.logsumexp(-1, keepdim=True)).exp()
+        packed = torch.stack((ids.int(), probabilities.view(torch.int32))).cpu().numpy()
+        return packed[0], packed[1].view(np.float32)
+
+    def _report(
+        self,
+        temperature: float,
+        argmax: Tensor,
+        entropy: Tensor,
+        accepted: Tensor,
+        top: tuple[NDArray[np.int32], NDArray[np.float32]] | None,
+    ) -> Draft:
+        """One small copy to the host; then the stopping rule, there."""
+        planes = (argmax.int(), self.canvas.int(), entropy.float().view(torch.int32), accepted.int())
+        draft, canvas, bits, chosen = torch.stack(planes).cpu().numpy()  # each int32 [C]
+        entropies = bits.view(np.float32)
+        if not np.isfinite(entropies).all():
+            raise NumericsError("The logits hold NaN or infinity.")
+        pinned = np.zeros(draft.shape, dtype=np.bool_)
+        pinned[list(self._pins)] = True
+        self.converged = self._is_done(draft, entropies, ~pinned)
+        self.draft = draft
+        ids, probabilities = top if top is not None else (None, None)
+        return Draft(temperature, draft, canvas, entropies, chosen.astype(np.bool_), pinned, ids, probabilities)
+
+    def _is_done(self, draft: NDArray[np.int32], entropy: NDArray[np.float32], free: NDArray[np.bool_]) -> bool:
+        """Stable over the last `stability_threshold` drafts, and confident: over the free positions alone."""
+        needed = self._sampling.stability_threshold
+        same = all(np.array_equal(old[free], draft[free]) for old in self._history)
+        stable = len(self._history) == needed and same
+        self._history = [*self._history, draft][-needed:] if needed else []
+        if not free.any():
+            return stable
+        mean = torch.from_numpy(entropy[free]).mean()  # torch's own summation, as the reference's
+        return stable and bool(mean < self._sampling.confidence_threshold)

@@ -1,0 +1,351 @@
+"""One conversation: its K/V cache, and the answers that are denoised after it."""
+
+from __future__ import annotations
+
+import operator
+import time
+import weakref
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgengine.chat import EncodedChat
+from dgengine.control import Control
+from dgengine.errors import (
+    EmptyPromptError,
+    NumericsError,
+    PromptTooLongError,
+    SamplingError,
+    SessionBusyError,
+    TokenIdError,
+)
+from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
+from dgengine.sampler import BlockSampler, Draft
+from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
+from dgengine.stats import Recorder
+
+_CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
+
+
+class Cache(Protocol):
+    """The K/V cache of one conversation, as `dgengine.cache` makes it."""
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+
+    def rollback(self, length: int) -> int:
+        """Forgets what lies past `length`; returns the length really kept, which may be lower."""
+
+
+class Model(Protocol):
+    """What a session needs of a model, as `dgengine.checkpoint.load_model` makes it."""
+
+    @property
+    def config(self) -> Any:
+        """With canvas_length, vocab_size, max_position_embeddings."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    def new_cache(self) -> Any:
+        """An empty cache."""
+
+    def encode(self, ids: Tensor, cache: Any) -> None:
+        """Appends the K and V of ids int64 [T]."""
+
+    def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
+        """Logits float32 [C, V] of a canvas int64 [C]; the cache is not changed."""
+
+
+class Session:
+    """One conversation's K/V cache.
+
+    `generate` is given the whole conversation each time and encodes only what comes after the longest
+    prefix that the cache already holds, so that appending a turn, editing one, or branching from one all
+    cost no more than what is new.
+    One answer at a time: a new `generate` ends one that was left half-way.
+    """
+
+    def __init__(self, model: Model, generation_config: GenerationConfig | None = None) -> None:
+        """Makes an empty session.
+
+        Args:
+            model: see `dgengine.checkpoint.load_model`.
+            generation_config: the checkpoint's generation_config.json; None for the reference's defaults,
+                and no end-of-sequence id.
+        """
+        self._model = model
+        self._generation_config = generation_config or {}
+        self._eos = np.array(sorted(eos_ids(self._generation_config)), dtype=np.int64)
+        self._cache: Cache = model.new_cache()
+        self._held: list[int] = []
+        self._active: weakref.ref[Generator[Event, None, None]] | None = None
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The token ids whose K and V the cache holds."""
+        return tuple(self._held)
+
+    def reset(self) -> None:
+        """Forgets everything that the cache holds."""
+        self._cache = self._model.new_cache()
+        self._held = []
+
+    def generate(
+        self, ids: Sequence[int], sampling: Sampling | None = None, control: Control | None = None
+    ) -> Generator[Event, None, None]:
+        """Answers a conversation.
+
+        Args:
+            ids: the whole conversation so far, as token ids: from `Engine.encode_chat`, or raw.
+            sampling: None for the checkpoint's own values.
+            control: to steer the answer from elsewhere; one for each call.
+
+        Returns:
+            A generator of events, in the order that `dgengine.events` gives. It works only while it is
+            asked for the next event. Closing it early is fine.
+
+        Raises:
+            EmptyPromptError, TokenIdError, PromptTooLongError, SamplingError, SessionBusyError: at once.
+            NumericsError: while it runs. The cache is emptied then, and the session can be used again.
+        """
+        resolved = (sampling or Sampling()).resolve(self._generation_config)
+        prompt = self._check_prompt(ids, resolved)
+        if resolved.on_limit == "ask" and control is None:
+            raise SamplingError("on_limit='ask' waits for an answer from a Control: pass one to generate.")
+        control = control or Control()
+        control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
+        self._supersede()
+        dropped = ids.dropped if isinstance(ids, EncodedChat) else 0
+        run = _Answer(self, prompt, dropped, resolved, control).events()
+        self._active = weakref.ref(run)
+        return run
+
+    def _supersede(self) -> None:
+        """Closes an answer that was left half-way."""
+        previous = self._active() if self._active is not None else None
+        if previous is None:
+            return
+        try:
+            previous.close()
+        except ValueError as error:  # it is running, in another thread
+            raise SessionBusyError(
+                "This session is still writing an answer: cancel it first, or use another session."
+            ) from error
+
+    def _check_prompt(self, ids: Sequence[int], sampling: ResolvedSampling) -> list[int]:
+        prompt = [_as_id(i) for i in ids]
+        if not prompt:
+            raise EmptyPromptError("The prompt is empty: give at least one token.")
+        vocabulary = self._model.config.vocab_size
+        for wrong in (i for i in (min(prompt), max(prompt)) if not 0 <= i < vocabulary):
+            raise TokenIdError(f"Token id {wrong} is not in the vocabulary: ids go from 0 to {vocabulary - 1}.")
+        context: int = self._model.config.max_position_embeddings
+        canvas: int = self._model.config.canvas_length
+        room = sampling.blocks(canvas) * canvas
+        if len(prompt) + room > context:
+            raise PromptTooLongError(
+                f"The prompt of {len(prompt):,} tokens and {room:,} for the answer exceed the context of "
+                f"{context:,}: shorten the prompt, or lower max_new_tokens."
+            )
+        return prompt
+
+    def rewind(self, ids: Sequence[int]) -> int:
+        """Rolls the cache back to the prefix that it shares with `ids`; returns how many tokens it holds."""
+        shared = _common_prefix(self._held, ids)
+        if shared < len(self._held):
+            shared = self._cache.rollback(shared)
+            del self._held[shared:]
+        return shared
+
+    def encode(self, ids: Sequence[int]) -> None:
+        """Appends `ids` to what the cache holds; a failure halfway empties it, as it would be torn."""
+        try:
+            with torch.inference_mode():
+                self._model.encode(torch.tensor(ids, dtype=torch.int64, device=self._model.device), self._cache)
+        except BaseException:
+            self.reset()
+            raise
+        self._held.extend(ids)
+
+    def denoise(self, sampler: BlockSampler) -> Draft:
+        """One denoising step after what the cache holds."""
+        with torch.inference_mode():
+            logits = self._model.decode(sampler.canvas, self._cache, sampler.self_conditioning)
+            return sampler.step(logits)
+
+    def cut(self, draft: NDArray[np.int32]) -> tuple[NDArray[np.int32], bool]:
+        """A canvas up to and with its first end-of-sequence id, and whether there is one."""
+        ends = np.flatnonzero(np.isin(draft, self._eos))
+        return (draft[: ends[0] + 1], True) if ends.size else (draft, False)
+
+    @property
+    def model(self) -> Model:
+        """The model that the session runs on."""
+        return self._model
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One call of `generate`: the block loop of the reference, as a generator."""
+
+    session: Session
+    prompt: list[int]
+    dropped: int
+    sampling: ResolvedSampling
+    control: Control
+
+    def events(self) -> Generator[Event, None, None]:
+        model = self.session.model
+        recorder = Recorder(model.device, self.sampling.seed)
+        generator = torch.Generator(device=model.device).manual_seed(self.sampling.seed)
+        if self.dropped:
+            yield Notice(_dropped_text(self.dropped), "dropped", self.dropped)
+        yield from self._prefill(recorder)
+        reason: Reason = "length"
+        pending: list[int] = []  # the canvas before, encoded only when another block really follows
+        for number in range(1, self.sampling.blocks(model.config.canvas_length) + 1):
+            if self.control.cancelled:
+                reason = "cancelled"
+                break
+            self._encode(pending, recorder)
+            block = _BlockRun(self, number, generator, recorder)
+            yield from block.events()
+            if block.ended != "committed":
+                reason = "eos" if block.ended == "eos" else "cancelled"
+                break
+            pending = block.canvas
+        yield Done(reason, recorder.stats())
+
+    def _prefill(self, recorder: Recorder) -> Iterator[Event]:
+        """Brings the cache to the prompt; stops between chunks when cancelled."""
+        with recorder.timed():
+            recorder.reused = self.session.rewind(self.prompt)
+        new = self.prompt[recorder.reused :]
+        # The reference encodes a prompt in one piece; other pieces round differently in the last bits.
+        chunk = len(new) if self.sampling.reference else _CHUNK
+        yield Prefill(0, len(new), recorder.reused)
+        for start in range(0, len(new), max(chunk, 1)):
+            if self.control.orders(1).cancelled:
+                return
+            self._encode(new[start : start + chunk], recorder)
+            yield Prefill(recorder.encoded, len(new), recorder.reused)
+
+    def _encode(self, ids: list[int], recorder: Recorder) -> None:
+        if not ids:
+            return
+        with recorder.timed():
+            self.session.encode(ids)
+        recorder.encoded += len(ids)
+
+
+class _BlockRun:
+    """The denoising of one block.
+
+    Attributes:
+        ended: "committed", "eos" or "cancelled", once the events have run out.
+        canvas: the whole committed canvas, as the next block must see it.
+    """
+
+    def __init__(self, answer: _Answer, number: int, generator: torch.Generator, recorder: Recorder) -> None:
+        model = answer.session.model
+        self._answer = answer
+        self._control = answer.control
+        self._number = number
+        self._recorder = recorder
+        self._limit = answer.sampling.max_denoising_steps
+        self._sampler = BlockSampler(
+            answer.sampling, model.config.canvas_length, model.config.vocab_size, generator, model.dtype
+        )
+        self._draft = self._sampler.draft
+        self.ended = ""
+        self.canvas: list[int] = []
+
+    def events(self) -> Iterator[Event]:
+        """Steps until the canvas is committed, or the answer is cancelled."""
+        while not self._sampler.converged:
+            orders = self._control.orders(self._number)
+            if orders.cancelled:
+                self.ended = "cancelled"
+                return
+            if orders.commit and self._sampler.steps:
+                break
+            if self._sampler.steps < self._limit:
+                self._sampler.pin(orders.pins)
+                yield self._step()
+                continue
+            more = self._control.take_extension()
+            if not more and self._answer.sampling.on_limit == "ask":
+                yield self._finish(waiting=True)
+                more = self._control.wait_for_decision()
+                if not more and not self._pinned_since():
+                    self._close()
+                    return
+            if not more:
+                break
+            self._limit = self._sampler.steps + more
+        if self._control.cancelled:
+            self.ended = "cancelled"
+            return
+        yield self._finish()
+        self._close()
+
+    def _close(self) -> None:
+        """Ends the block with the draft that its last `Block` gave."""
+        _, ends = self._answer.session.cut(self._draft)
+        self.ended = "cancelled" if self._control.cancelled else "eos" if ends else "committed"
+        self.canvas = self._draft.tolist()
+        self._control.end_block(self._number)
+
+    def _pinned_since(self) -> bool:
+        """Whether pins that were set after the last `Block` change what is committed."""
+        return not np.array_equal(self._draft, self._sampler.pinned_draft(self._control.pins(self._number)))
+
+    def _step(self) -> Step:
+        start = time.perf_counter()
+        try:
+            draft = self._answer.session.denoise(self._sampler)
+        except NumericsError as error:
+            self._answer.session.reset()
+            raise NumericsError(
+                f"The model gave NaN or infinity at block {self._number}, step {self._sampler.steps}: "
+                "the weights may be damaged, or overflow at this precision; try precision='float32'."
+            ) from error
+        seconds = time.perf_counter() - start
+        self._recorder.add_step(self._number, seconds)
+        return Step(self._number, self._sampler.steps, seconds=seconds, **draft._asdict())
+
+    def _finish(self, waiting: bool = False) -> Block:
+        self._draft = self._sampler.pinned_draft(self._control.pins(self._number))
+        tokens, _ = self._answer.session.cut(self._draft)
+        self._recorder.tokens[self._number] = len(tokens)
+        return Block(self._number, tokens, self._sampler.steps, self._sampler.converged, waiting=waiting)
+
+
+def _as_id(value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TokenIdError(f"A token id must be a whole number, not {value!r}.") from error
+
+
+def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    length = min(len(first), len(second))
+    different = np.flatnonzero(np.asarray(first[:length]) != np.asarray(second[:length]))
+    return int(different[0]) if different.size else length
+
+
+def _dropped_text(count: int) -> str:
+    what = "oldest message was" if count == 1 else f"{count} oldest messages were"
+    return f"The chat no longer fits the model's context: its {what} left out."

@@ -1,0 +1,64 @@
+"""The shipped model: what it weighs, that it knows the present guide, and that it holds its world."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from dgengine import Engine
+from pocket import closed_holes
+from pocket.conversations import draw_turn
+from pocket.corpus import TASKS
+from pocket.corpus.knowledge import guide_sha256
+from pocket.evaluate import answer, fill, judge
+
+DIRECTORY = Path(__file__).parents[2] / "engine" / "dgengine" / "pocket"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.load("pocket")
+
+
+def test_it_fits_into_the_wheel() -> None:
+    assert sum(file.stat().st_size for file in DIRECTORY.iterdir()) <= 20_000_000
+
+
+def test_it_has_learned_the_guide_as_it_stands() -> None:
+    learned = json.loads((DIRECTORY / "pocket.json").read_text())["guide_sha256"]
+    assert learned == guide_sha256(), "dgchat/guide.toml has changed since the training: train again"
+
+
+def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
+    """A sample of the evaluation; the bound is far below its figure, far above what chance gives."""
+    rng = random.Random(77)
+    judged = [judge(turn, answer(engine, [{"role": "user", "content": turn.prompt}], seed)) for seed, turn in
+              enumerate(draw_turn(rng, held_out=True) for _ in range(40))]  # fmt: skip
+    wrong = [(item.task, item.reason) for item in judged if item.reason]
+    assert len(wrong) <= 10, wrong
+
+
+def test_closed_holes_are_mostly_filled_exactly(engine: Engine) -> None:
+    holes = closed_holes.draw(random.Random(78), 20)
+    exact = [fill(engine, item.hole, seed)[0] == item.hole.inside for seed, item in enumerate(holes)]
+    assert sum(exact) >= 10
+
+
+def test_two_seeds_tell_two_stories(engine: Engine) -> None:
+    prompt = [{"role": "user", "content": "Tell me a story about a fox and a lantern."}]
+    first, second = (answer(engine, prompt, seed).text for seed in (1, 2))
+    assert first != second and "fox" in first and "fox" in second
+
+
+def test_the_second_canvas_still_sees_the_question_behind_a_long_history(engine: Engine) -> None:
+    rng = random.Random(5)
+    messages = []
+    for _ in range(12):
+        turn = TASKS["story"].sample(rng, False)
+        messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": turn.answer}]
+    story = TASKS["story"].sample(random.Random(6), False)
+    given = answer(engine, [*messages, {"role": "user", "content": story.prompt}], 3)
+    assert len(given.steps) >= 2
+    assert TASKS["story"].check(story, given.text.strip()) is None

@@ -1,0 +1,153 @@
+"""An engine without a model: it knows its answer, and pretends to find it step by step."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dgengine import Block, Control, Done, Event, Notice, Prefill, Sampling, Stats, Step
+
+EOS = 0
+_TOKEN = re.compile(r"\n *| ?[A-Za-z]+| ?\S|\s")
+_FILLER = " the a of and river lantern quiet fox , . to was in".split(" ")
+
+
+class Vocabulary:
+    """Words as tokens; the list grows as texts come in. Id 0 ends an answer."""
+
+    def __init__(self) -> None:
+        self.words = [""]
+        self._ids = {"": EOS}
+
+    def encode(self, text: str) -> list[int]:
+        return [self._id(word) for word in _TOKEN.findall(text)]
+
+    def _id(self, word: str) -> int:
+        if word not in self._ids:
+            self._ids[word] = len(self.words)
+            self.words.append(word)
+        return self._ids[word]
+
+
+@dataclass(frozen=True)
+class FakeInfo:
+    """What dgchat reads of `EngineInfo`."""
+
+    name: str = "fake"
+    canvas_length: int = 32
+    context_length: int = 4096
+    device: str = "cpu"
+    precision: str = "float32"
+    parameters: int = 9_000_000
+    weight_bytes: int = 36_000_000
+    vocab_size: int = 4096
+
+
+class FakeEngine:
+    """Answers with `answers`, one after another, the last one again and again.
+
+    Attributes:
+        asked: the messages of every `encode_chat`.
+        notices: sentences that the next answer begins with.
+        error: raised in the place of the second step.
+    """
+
+    def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
+        self.info = FakeInfo(name=name, canvas_length=canvas)
+        self.generation_config: dict[str, Any] = {}
+        self.eos_ids = frozenset({EOS})
+        self.vocabulary = Vocabulary()
+        self.filler = [self.vocabulary.encode(" " + word)[0] for word in _FILLER if word]
+        self.asked: list[list[dict[str, Any]]] = []
+        self.notices: list[str] = []
+        self.error: Exception | None = None
+        self.sessions = 0
+        self.steps = steps
+        self.delay = delay
+        self._answers = list(answers) or ["Hello there."]
+
+    def encode_chat(
+        self, messages: Sequence[dict[str, Any]], thinking: bool = False, max_new_tokens: int | None = None
+    ) -> list[int]:
+        self.asked.append([dict(message) for message in messages])
+        return [1] * sum(1 + len(str(message.get("content", ""))) for message in messages)
+
+    def pieces(self, ids: Iterable[int], end: bool = False) -> list[str]:
+        return [self.vocabulary.words[id_] for id_ in ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self.pieces(ids))
+
+    def next_answer(self) -> str:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    def session(self) -> FakeSession:
+        self.sessions += 1
+        return FakeSession(self)
+
+
+class FakeSession:
+    """The answers of one conversation."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+
+    def generate(
+        self, ids: Sequence[int], sampling: Sampling | None = None, control: Control | None = None
+    ) -> Generator[Event, None, None]:
+        engine, canvas = self._engine, self._engine.info.canvas_length
+        yield from (Notice(text) for text in engine.notices)
+        yield Prefill(0, len(ids), 0)
+        yield Prefill(len(ids), len(ids), 0)
+        tokens = [*engine.vocabulary.encode(engine.next_answer()), EOS]
+        blocks = [tokens[start : start + canvas] for start in range(0, len(tokens), canvas)]
+        for number, block in enumerate(blocks, 1):
+            for step in fake_steps(block, canvas, number, engine.steps, engine.filler):
+                time.sleep(engine.delay)
+                if engine.error is not None and step.step == 2:
+                    raise engine.error
+                if control is not None and control.cancelled:
+                    yield Done("cancelled", fake_stats((number - 1) * canvas, number - 1, engine.steps))
+                    return
+                yield step
+            yield Block(number, np.array(block, np.int32), engine.steps, True)
+        yield Done("eos", fake_stats(len(tokens), len(blocks), engine.steps))
+
+
+def fake_steps(
+    block: Sequence[int], canvas: int, number: int, steps: int, filler: Sequence[int], seed: int = 0
+) -> Generator[Step, None, None]:
+    """Steps in which every position comes to its token, each in its own time, and one is taken back."""
+    rain = random.Random(seed * 1000 + number)
+    target = [*block, *[EOS] * (canvas - len(block))]
+    due = [rain.uniform(0, 0.85) * steps if id_ != EOS else rain.uniform(0, 1.5) for id_ in target]
+    wrong = rain.randrange(len(block))
+    for step in range(1, steps + 1):
+        early = [step - when for when in due]
+        draft = [
+            id_ if gap > -1.5 and not (place == wrong and step == 2) else rain.choice(filler)
+            for place, (id_, gap) in enumerate(zip(target, early, strict=True))
+        ]
+        accepted = [gap > 0 or (place == wrong and step == 2) for place, gap in enumerate(early)]
+        entropy = [0.001 if gap > 0 else min(6.0, 0.2 - gap) for gap in early]
+        yield Step(
+            number, step, 0.8 - 0.4 * (step - 1) / steps, 0.001,
+            draft=np.array(draft, np.int32), canvas=np.array(draft, np.int32),
+            entropy=np.array(entropy, np.float32), accepted=np.array(accepted), pinned=np.zeros(canvas, bool),
+        )  # fmt: skip
+
+
+def fake_stats(tokens: int, blocks: int, steps: int) -> Stats:
+    """Stats that agree with each other."""
+    return Stats(
+        tokens=tokens, blocks=blocks, steps_per_block=(steps,) * blocks,
+        tokens_per_forward=tokens / max(1, blocks * steps),
+        ms_per_step=1.0, prefill_encoded=10, prefill_reused=0, seconds=0.1, tokens_per_second=tokens / 0.1,
+        peak_memory_bytes=1, seed=7,
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""Palettes are whole, readable, and refused in a sentence when they are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from dgchat import themes
+from dgchat.exits import Failure
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of "#rrggbb", as WCAG defines it."""
+    channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_there_is_a_dark_and_a_light_one() -> None:
+    assert {themes.load(name).dark for name in themes.names()} == {True, False}
+
+
+@pytest.mark.parametrize("name", themes.names())
+def test_text_can_be_read(name: str) -> None:
+    theme = themes.load(name)
+    background = theme.colors["background"]
+    assert contrast(theme.colors["foreground"], background) >= 7
+    assert contrast(theme.canvas["canvas-warm"], background) >= 4.5
+    assert contrast(theme.canvas["canvas-back"], background) >= 4.5
+    assert contrast(theme.canvas["canvas-pin"], background) >= 4.5
+    # Noise is the quietest, and certainty stands out more the nearer it comes.
+    ramp = [contrast(color, background) for color in theme.ramp()]
+    assert contrast(theme.canvas["canvas-noise"], background) < ramp[0] < ramp[-1]
+    assert ramp == sorted(ramp)
+
+
+def test_the_ramp_goes_from_cold_to_warm() -> None:
+    theme = themes.load("night")
+    ramp = theme.ramp()
+    assert len(ramp) == themes.SHADES
+    assert (ramp[0], ramp[-1]) == (theme.canvas["canvas-cold"], theme.canvas["canvas-warm"])
+
+
+@pytest.mark.parametrize(("said", "dark"), [("15;0", True), ("0;15", False), ("0;7", False), ("", True)])
+def test_auto_follows_the_terminal(monkeypatch: pytest.MonkeyPatch, said: str, dark: bool) -> None:
+    monkeypatch.setenv("COLORFGBG", said)
+    assert themes.load("auto").dark is dark
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dark = ", "not valid TOML"),
+        ("[colors]\n", "must say dark"),
+        ("dark = true\n[colors]\nprimary = 'red'\n", 'needs accent as "#rrggbb"'),
+        ("dark = true\n[colors]\nprimer = '#000000'\n", "needs accent"),
+        ("dark = true\ncolors = 5\n", "needs accent"),
+    ],
+)
+def test_a_broken_theme_is_refused(text: str, said: str) -> None:
+    with pytest.raises(Failure, match=said):
+        themes.parse(text, "mine")
+
+
+def test_an_unknown_theme_names_those_there_are() -> None:
+    with pytest.raises(Failure, match="there are auto, day, night"):
+        themes.load("../../etc/passwd")
