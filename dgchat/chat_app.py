@@ -106,6 +106,10 @@ class ChatApp(App[None]):
         self.query_one(Composer).focus()
         self.call_after_refresh(self._host.start)  # torch is imported once the first frame is painted
 
+    def on_unmount(self) -> None:
+        """Lets the engine rest."""
+        self._host.close()
+
     # ---- what the user does
 
     @on(Composer.Sent)
@@ -149,19 +153,21 @@ class ChatApp(App[None]):
                 case Loading(text):
                     self._say(text)
                 case Ready(engine):
-                    self._loaded(engine)
+                    await self._loaded(engine)
                 case Failed(turn, text) if turn in (0, self._turn):
                     await self._failed(text)
                 case Answered(turn, event) if turn == self._turn:
                     await self._event(event)
 
-    def _loaded(self, engine: Engine) -> None:
+    async def _loaded(self, engine: Engine) -> None:
         self._engine = engine
         info = engine.info
         size = f"{info.parameters / 1e6:,.1f} M parameters"
         title = ("dgchat", clean_line(info.name), size, f"{info.device} {info.precision}")
         self.query_one("#title", Static).update("   ".join(title))
-        self._say("ready" if not self._turn else "thinking")
+        self._say("thinking" if self._turn else "ready: write below, Enter sends")
+        if self._settings.sources["model"] == "default" and not self._settings.quiet:
+            await self._show(Static(notes.default_model_note(), markup=False, classes="remark"))
 
     async def _failed(self, text: str) -> None:
         await self._show(Static(text, markup=False, classes="remark failed"))

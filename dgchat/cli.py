@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -201,6 +202,9 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
 def main() -> NoReturn:
     """The entry point: ends the process with an exit code of `Exit`."""
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever started us
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -226,11 +230,15 @@ def run(args: Sequence[str]) -> int:
         return failure.code
     except BrokenPipeError:
         return Exit.CLOSED_PIPE
-    except (KeyboardInterrupt, click.Abort):
-        _complain("Stopped.")
-        return Exit.INTERRUPTED
+    except KeyboardInterrupt:
+        return _stopped()
     except Exception as error:  # noqa: BLE001 - the last resort: it is logged, and shown in a sentence
-        return _unexpected(error)
+        return _stopped() if _interrupted.is_set() else _unexpected(error)
+
+
+def _stopped() -> int:
+    _complain("Stopped.")
+    return Exit.INTERRUPTED
 
 
 def _unexpected(error: Exception) -> int:
@@ -268,6 +276,15 @@ def _complain(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+# A library that is being imported may turn Ctrl-C into an error of its own.
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> NoReturn:
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _terminate(*_: object) -> NoReturn:

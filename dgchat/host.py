@@ -103,7 +103,8 @@ class EngineHost:
         self._settings = settings
         self._notify = notify
         self._load = load
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs.put(self._open)  # before anything that is asked, also before `start`
         self._engine: Engine | None = None
         self._session: Session | None = None
         self._turn: _Turn | None = None  # the latest one, and how many there were
@@ -113,7 +114,6 @@ class EngineHost:
 
     def start(self) -> None:
         """Begins to load the model."""
-        self._jobs.put(self._open)
         self._thread.start()
 
     def ask(self, messages: Sequence[dict[str, Any]]) -> int:
@@ -136,9 +136,13 @@ class EngineHost:
         self.stop()
         self._jobs.put(self._new_session)
 
+    def close(self) -> None:
+        """Ends the answer, and then the thread."""
+        self.stop()
+        self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own

@@ -44,7 +44,7 @@ def read_piped(stdin: BinaryIO) -> str:
     try:
         data = stdin.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise Failure(f"Standard input cannot be read: {error.strerror}.", Exit.INPUT) from error
+        raise Failure(f"Standard input cannot be read: {error.strerror or error}.", Exit.INPUT) from error
     finally:
         reminder.cancel()
     if len(data) > _MAX_BYTES:

@@ -291,8 +291,8 @@ class Model:
         weights, chosen = route(scores, self.config.top_k_experts, layer.per_expert_scale)
         expert_input = (normed * layer.pre_experts).to(self.dtype)
         routed = apply_experts(expert_input, weights, chosen, layer.experts_gate_up, layer.experts_down)
-        both = rms_norm(dense, layer.post_dense, eps).add_(rms_norm(routed, layer.post_experts, eps))
-        return rms_norm(both, layer.post_feedforward, eps)
+        both = rms_norm(torch.stack((dense, routed)), layer.post_branches, eps)
+        return rms_norm(both[0].add_(both[1]), layer.post_feedforward, eps)
 
     def _pieces(self, ids: Tensor, start: int) -> Iterator[Tensor]:
         """`ids`, which begin at the position `start`, in chunks whose masks are of bounded size."""

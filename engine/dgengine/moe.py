@@ -37,7 +37,9 @@ def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, do
     per_expert = torch.bincount(flat, minlength=gate_up.shape[0]).tolist()
     hidden = _per_expert(x.index_select(0, order // top_k), gate_up, per_expert)
     grouped = _per_expert(gated_gelu(hidden), down, per_expert)
-    outputs = torch.empty_like(grouped).index_copy_(0, order, grouped).view(count, top_k, -1)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(order.shape[0], device=order.device)
+    outputs = grouped.index_select(0, place).view(count, top_k, -1)
     if outputs.dtype != torch.float32:
         return (outputs * weights.unsqueeze(-1)).sum(dim=1).to(x.dtype)
     return torch.bmm(weights.unsqueeze(1), outputs).squeeze(1)

@@ -14,12 +14,14 @@ _CUBIC = 0.044715 * _LINEAR
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    """Root-mean-square norm over the last dimension, times `weight` [D] (not 1 + weight) unless that is None.
+    """Root-mean-square norm over the last dimension, times `weight` (not 1 + weight) unless that is None.
 
     Computed in float32 and rounded once, to the dtype of `x`.
     """
     if x.device.type != "cpu":
-        return F.rms_norm(x, x.shape[-1:], weight, eps)
+        if weight is None or weight.ndim == 1:
+            return F.rms_norm(x, x.shape[-1:], weight, eps)
+        return (F.rms_norm(x.float(), x.shape[-1:], None, eps) * weight).to(x.dtype)
     # torch has no fused kernel for CPUs; this takes two thirds of the time of the operations it falls back to
     wide = x.float()
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)

@@ -48,14 +48,13 @@ class LayerWeights:
     pre_dense: Tensor  # float32 [D], norm weight before the dense MLP
     gate_up: Tensor  # [D, 2F]
     down: Tensor  # [F, D]
-    post_dense: Tensor  # [D]
     pre_router: Tensor  # float32 [D], router scale times D**-0.5
     router: Tensor  # [D, E]
     per_expert_scale: Tensor  # float32 [E]
     pre_experts: Tensor  # float32 [D], norm weight before the experts
     experts_gate_up: Tensor  # [E, D, 2X]
     experts_down: Tensor  # [E, X, D]
-    post_experts: Tensor  # [D]
+    post_branches: Tensor  # [2, 1, D], norms after the dense MLP and after the experts
     post_feedforward: Tensor  # [D]
     encoder_scalar: float
     decoder_scalar: float
@@ -175,14 +174,13 @@ def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, take: Take
         pre_dense=own("pre_feedforward_layernorm.weight").float(),
         gate_up=_fused(take, f"{prefix}.mlp", "gate_proj", "up_proj"),
         down=_matrix(own("mlp.down_proj.weight")),
-        post_dense=own("post_feedforward_layernorm_1.weight"),
         pre_router=own("router.scale").float() * config.hidden_size**-0.5,
         router=_matrix(own("router.proj.weight")),
         per_expert_scale=own("router.per_expert_scale").float(),
         pre_experts=own("pre_feedforward_layernorm_2.weight").float(),
         experts_gate_up=_matrix(own("experts.gate_up_proj")),
         experts_down=_matrix(own("experts.down_proj")),
-        post_experts=own("post_feedforward_layernorm_2.weight"),
+        post_branches=_branch_norms(own),
         post_feedforward=own("post_feedforward_layernorm.weight"),
         encoder_scalar=float(take(encoder_scalar(index))),
         decoder_scalar=float(own("layer_scalar")),
@@ -201,6 +199,10 @@ def _matrix(weight: Tensor) -> Tensor:
     """
     matrix = weight.transpose(-1, -2)
     return matrix.contiguous() if weight.device.type == "cpu" and weight.dtype == torch.float32 else matrix
+
+
+def _branch_norms(own: Take) -> Tensor:
+    return torch.stack([own(f"post_feedforward_layernorm_{branch}.weight") for branch in (1, 2)]).unsqueeze(1)
 
 
 def _qk_norm(config: ModelConfig, layer: LayerConfig, own: Take) -> Tensor:

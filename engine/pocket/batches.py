@@ -17,6 +17,7 @@ SPAN_SHARE = 0.2  # of the canvases without a hole of their own, noised in conti
 ALL_NOISE_SHARE = 0.15  # of the canvases, at the level of the first step
 NOISE_POWER = 0.8  # below one: more of the high levels, where an answer must come from its question
 FILL_WEIGHT = 0.1  # loss weight of the end-of-text tokens that fill a canvas behind its answer
+LONG_TURNS = 40  # more than a long row holds
 MORE_TURNS = 0.45  # chance that a conversation goes on
 
 
@@ -56,7 +57,11 @@ class Batch:
     weight: Tensor
 
 
-def draw_sample(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
+def draw_long(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
+    return draw_conversation(rng, tokenizer, LONG_TURNS, canvas)
+
+
+def draw_packed(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
     if rng.random() < INFILL_SHARE:
         return draw_infill(rng, tokenizer, canvas)
     turns = 1
@@ -73,10 +78,7 @@ def fill_row(
     documents: list[int] = []
     canvases: list[Canvas] = []
     while len(ids) < plan.length:
-        if plan.packed:
-            sample = draw_sample(rng, tokenizer, canvas)
-        else:
-            sample = draw_conversation(rng, tokenizer, 40, canvas)
+        sample = draw_packed(rng, tokenizer, canvas) if plan.packed else draw_long(rng, tokenizer, canvas)
         base = len(ids)
         canvases += [Canvas(base + item.start, item.target, item.free) for item in sample.canvases]
         documents += [len(documents)] * len(sample.ids)

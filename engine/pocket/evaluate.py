@@ -18,7 +18,6 @@ from typing import Any
 
 from dgengine import Control, Engine, Sampling
 from dgengine.events import Block
-
 from pocket import closed_holes
 from pocket.conversations import draw_turn
 from pocket.corpus import TASKS, Turn

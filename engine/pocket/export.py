@@ -1,4 +1,4 @@
-"""A training checkpoint to an ordinary Hugging Face directory: `python -m pocket.export out/pocket engine/dgengine/pocket`.
+"""A training checkpoint to a Hugging Face directory: `python -m pocket.export out/pocket engine/dgengine/pocket`.
 
 The directory holds bf16 safetensors, config, generation config, tokenizer and chat template, and `pocket.json`: how the
 model came about and the checksum of the guide that it has learned. transformers loads it as it is. The smallest
@@ -62,7 +62,7 @@ def public_tensors(network: Network) -> dict[str, Tensor]:
     }
     for name, value in network.conditioning.state_dict().items():
         tensors[f"model.decoder.self_conditioning.{name}"] = value
-    for number, layer in enumerate(network.layers):
+    for number, layer in enumerate(network.stack):
         tensors |= layer_tensors(layer, f"model.decoder.layers.{number}.")
     return {name: value.detach() for name, value in tensors.items()}
 
@@ -114,7 +114,7 @@ def write_weights(network: Network, target: Path) -> None:
     from transformers import DiffusionGemmaForBlockDiffusion
 
     torch.manual_seed(0)  # the untrained vision tower
-    model = DiffusionGemmaForBlockDiffusion(config_of(network.shape)).to(torch.bfloat16)
+    model: Any = DiffusionGemmaForBlockDiffusion(config_of(network.shape)).bfloat16()
     missing, unexpected = model.load_state_dict(public_tensors(network), strict=False)
     wanted = [name for name in missing if name.startswith("model.decoder") and "layer_scalar" not in name]
     if wanted or unexpected:

@@ -1,12 +1,13 @@
 """The trainable twin of the built-in model: DiffusionGemma's arithmetic, arranged for training on a few CPU cores.
 
-It differs from `dgengine.model` in what it is good at: whole batches with gradients, fixed shapes, every expert computed
-and weighted (a gather per expert would give oneDNN a new shape at every step). `export` writes its weights under
-the names of the public checkpoints; the test of the export compares both with transformers.
+It differs from `dgengine.model` in what it is good at: whole batches with gradients, fixed shapes, every expert
+computed and weighted (a gather per expert would give oneDNN a new shape at every step). `export` writes its weights
+under the names of the public checkpoints; the test of the export compares both with transformers.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -63,7 +64,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def rope_table(positions: Tensor, head_dim: int, *, full: bool) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [N, head_dim] of positions [N]; full layers rotate only the first quarter of the frequencies."""
+    """Cosines and sines [N, head_dim] of positions [N]; full layers rotate the first quarter of the frequencies."""
     base = 1_000_000.0 if full else 10_000.0
     inverse = base ** -(torch.arange(0, head_dim, 2).float() / head_dim)
     if full:
@@ -87,7 +88,8 @@ class GatedMLP(nn.Module):
         self.down_proj = linear(width, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+        out: Tensor = self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+        return out
 
 
 class Attention(nn.Module):
@@ -216,13 +218,18 @@ class Network(nn.Module):
             self.register_buffer(f"cos_{full}", cos, persistent=False)
             self.register_buffer(f"sin_{full}", sin, persistent=False)
 
+    @property
+    def stack(self) -> list[Layer]:
+        """The layers, as what they are."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
     def _rope(self, positions: Tensor, *, full: bool) -> tuple[Tensor, Tensor]:
         """Tables [..., N, 1, d] at positions [..., N]."""
         cos, sin = getattr(self, f"cos_{full}"), getattr(self, f"sin_{full}")
         return cos[positions].unsqueeze(-2), sin[positions].unsqueeze(-2)
 
     def embed(self, ids: Tensor) -> Tensor:
-        return self.embed_tokens(ids) * self.shape.hidden**0.5
+        return F.embedding(ids, self.embed_tokens.weight) * math.sqrt(self.shape.hidden)
 
     def logits(self, hidden: Tensor) -> Tensor:
         raw = F.linear(self.norm(hidden), self.embed_tokens.weight).float()
@@ -238,11 +245,11 @@ class Network(nn.Module):
         length = ids.shape[1]
         index = torch.arange(length, device=ids.device)
         same = documents[:, None, :, None] == documents[:, None, None, :]
-        masks = {True: same & (index[:, None] >= index), False: None}
-        masks[False] = masks[True] & (index[:, None] - index < self.shape.window)
+        causal = same & (index[:, None] >= index)
+        masks = {True: causal, False: causal & (index[:, None] - index < self.shape.window)}
         x, past, balance = self.embed(ids), [], ids.new_zeros((), dtype=torch.float32)
         ropes = {full: self._rope(index, full=full) for full in (False, True)}
-        for layer in self.layers:
+        for layer in self.stack:
             x, kv, extra = layer(x, ropes[layer.full], masks[layer.full])
             past.append(kv)
             balance = balance + extra
@@ -255,7 +262,7 @@ class Network(nn.Module):
             soft = torch.zeros_like(embedded)
         else:
             table = self.embed_tokens.weight
-            soft = (previous.softmax(-1).to(table.dtype) @ table) * self.shape.hidden**0.5
+            soft = (previous.softmax(-1).to(table.dtype) @ table) * math.sqrt(self.shape.hidden)
         signal = self.conditioning(self.conditioning_norm(soft))
         return bare_norm(embedded + signal, self.shape.eps)
 
@@ -291,7 +298,7 @@ class Network(nn.Module):
         positions = starts[:, None] + torch.arange(canvas.shape[1], device=canvas.device)
         ropes = {full: self._rope(positions, full=full) for full in (False, True)}
         x, balance = self.condition(canvas, previous), canvas.new_zeros((), dtype=torch.float32)
-        for layer, (k, v) in zip(self.layers, encoded.past, strict=True):
+        for layer, (k, v) in zip(self.stack, encoded.past, strict=True):
             x, _, extra = layer(x, ropes[layer.full], masks[layer.full], (k[rows], v[rows]))
             balance = balance + extra
         return self.logits(x), balance

@@ -20,7 +20,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iterati
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly (singular values within about 0.7 to 1.2). [..., m, n] -> same."""
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x: Tensor = matrix.bfloat16()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.transpose(-1, -2)
@@ -28,7 +28,8 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.transpose(-1, -2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.transpose(-1, -2) if tall else x).to(matrix.dtype)
+    back = x.transpose(-1, -2) if tall else x
+    return back.to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -48,8 +49,9 @@ class Muon(torch.optim.Optimizer):
     def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         momentum = state.setdefault("momentum", torch.zeros_like(parameter))
-        momentum.lerp_(parameter.grad, 1 - MOMENTUM)  # type: ignore[arg-type]
-        update = orthogonalise(torch.lerp(parameter.grad, momentum, MOMENTUM))  # type: ignore[arg-type]
+        assert parameter.grad is not None  # `step` has looked
+        momentum.lerp_(parameter.grad, 1 - MOMENTUM)
+        update = orthogonalise(torch.lerp(parameter.grad, momentum, MOMENTUM))
         scale = 0.2 * max(parameter.shape[-2:]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * scale)
@@ -57,7 +59,8 @@ class Muon(torch.optim.Optimizer):
 
 def optimizers(network: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices; AdamW for the embedding, the router and everything that is a vector."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         small = parameter.ndim < 2 or "embed" in name or "router" in name
         (rest if small else matrices).append(parameter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import dgengine.cache
+import dgengine.model
 from dgengine.cache import KVCache
 from dgengine.checkpoint import load_model
 from dgengine.model import Model
@@ -20,6 +23,14 @@ from tests.engine.tiny import SPECS, TinySpec, tiny_checkpoint
 PROMPT = 40  # at least twice every window of SPECS
 TOLERANCE = 1e-4
 names = pytest.mark.parametrize("name", SPECS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_buffers() -> Iterator[None]:
+    """Buffers without spare room, so that the few tokens of these tests make sliding layers drop old ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dgengine.cache, "_FIRST_CAPACITY", 1)
+        yield
 
 
 @dataclass(frozen=True)
@@ -196,8 +207,6 @@ def test_score_of_nothing_is_nothing() -> None:
 
 
 def test_long_inputs_go_through_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    import dgengine.model
-
     inputs = Inputs.of(SPECS["deep"], seed=5)
     model = ours("deep")
     whole = model.decode(inputs.canvases[0], encoded(model, inputs.prompt))

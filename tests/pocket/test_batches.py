@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pocket import tokenizer as tokenization
 from pocket.batches import Plan, add_noise, choose, draw_batch, fill_row, holes, loss_weights
 from pocket.conversations import Canvas, answer_canvases, draw_turns, encode_turns

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from pocket import export
 from pocket.corpus import TASKS
 from pocket.network import Network, Shape
-from torch import Tensor
 
 SHAPE = Shape(
     vocab_size=320, hidden=64, dense=64, expert_width=64, heads=2, kv_heads=1, head_dim=32, global_head_dim=64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import time
@@ -16,6 +17,17 @@ from dgengine import Block, Control, Done, Event, Notice, Prefill, Sampling, Sta
 EOS = 0
 _TOKEN = re.compile(r"\n *| ?[A-Za-z]+| ?\S|\s")
 _FILLER = " the a of and river lantern quiet fox , . to was in".split(" ")
+
+
+class Pipe(io.TextIOWrapper):
+    """A standard stream with `data` in it; `tty` makes it say that it is a terminal."""
+
+    def __init__(self, data: bytes = b"", tty: bool = False) -> None:
+        super().__init__(io.BytesIO(data), "utf-8")
+        self._tty = tty
+
+    def isatty(self) -> bool:
+        return self._tty
 
 
 class Vocabulary:
@@ -56,6 +68,7 @@ class FakeEngine:
         asked: the messages of every `encode_chat`.
         notices: sentences that the next answer begins with.
         error: raised in the place of the second step.
+        stuck: the block that never settles, until it is cancelled; 0 for none.
     """
 
     def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
@@ -67,6 +80,7 @@ class FakeEngine:
         self.asked: list[list[dict[str, Any]]] = []
         self.notices: list[str] = []
         self.error: Exception | None = None
+        self.stuck = 0
         self.sessions = 0
         self.steps = steps
         self.delay = delay
@@ -108,7 +122,8 @@ class FakeSession:
         tokens = [*engine.vocabulary.encode(engine.next_answer()), EOS]
         blocks = [tokens[start : start + canvas] for start in range(0, len(tokens), canvas)]
         for number, block in enumerate(blocks, 1):
-            for step in fake_steps(block, canvas, number, engine.steps, engine.filler):
+            steps = 10**9 if number == engine.stuck else engine.steps
+            for step in fake_steps(block, canvas, number, steps, engine.filler):
                 time.sleep(engine.delay)
                 if engine.error is not None and step.step == 2:
                     raise engine.error

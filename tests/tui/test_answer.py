@@ -68,7 +68,7 @@ def test_whatever_the_model_writes_is_safe(text: str, canvas: int) -> None:
         for out in (io.StringIO(), Tty()):
             assert is_safe(ask(patch, FakeEngine(text, canvas=canvas), out=out))
         for mode in ("json", "events"):
-            written = ask(patch, FakeEngine(text, canvas=canvas), mode)  # type: ignore[arg-type]
+            written = ask(patch, FakeEngine(text, canvas=canvas), mode)
             assert is_safe(written) and written.isascii()
 
 

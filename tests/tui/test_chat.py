@@ -25,7 +25,7 @@ def app_of(engine: FakeEngine | Exception, **flags: Any) -> ChatApp:
             raise engine
         return engine
 
-    return ChatApp(load({"pace": 0.0, **flags}, {}), load_engine)  # type: ignore[arg-type]
+    return ChatApp(load({"pace": 0.0, "model": "fake", **flags}, {}), load_engine)  # type: ignore[arg-type]
 
 
 async def until(pilot: Pilot[None], test: Callable[[], object]) -> None:
@@ -49,7 +49,7 @@ def status(app: Any) -> str:
 def transcript(app: Any) -> list[str]:
     """The texts of the conversation as they are drawn."""
     return [
-        "\n".join(line.text.rstrip() for line in widget.render_lines(widget.size.region)).strip()
+        "\n".join(line.text.rstrip() for line in widget.render_lines(widget.outer_size.region)).strip()
         for widget in app.query_one("#transcript").children
     ]
 
@@ -75,18 +75,21 @@ async def test_it_answers_and_remembers() -> None:
     assert engine.sessions == 1
 
 
-async def test_the_canvas_resolves_in_place() -> None:
-    engine = FakeEngine(LONG, canvas=64, steps=8)
-    app = app_of(engine, pace=60.0)
+async def test_the_canvas_resolves_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(LONG, canvas=64, steps=8, delay=0.02)
+    app = app_of(engine)
     frames: list[str] = []
+    update = Reply.update
+
+    def watched(reply: Reply, content: Any = "", *, layout: bool = True) -> None:
+        frames.append(str(content))
+        update(reply, content, layout=layout)
+
+    monkeypatch.setattr(Reply, "update", watched)
     async with app.run_test(size=(60, 24)) as pilot:
         await say(pilot, "A story")
 
-        def watched() -> bool:
-            frames.extend(transcript(app)[1:])
-            return "tokens per forward" in status(app)
-
-        await until(pilot, watched)
+        await until(pilot, lambda: "tokens per forward" in status(app))
         await pilot.pause()
         final = transcript(app)[1]
     assert any("░" in frame for frame in frames)
@@ -95,6 +98,7 @@ async def test_the_canvas_resolves_in_place() -> None:
 
 async def test_escape_stops_and_what_has_settled_stays() -> None:
     engine = FakeEngine(LONG, "Short.", canvas=16, steps=5, delay=0.01)
+    engine.stuck = 2
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
@@ -103,20 +107,22 @@ async def test_escape_stops_and_what_has_settled_stays() -> None:
         await until(pilot, lambda: status(app) == "stopped by you")
         kept = replies(app)[0].text
         assert kept and LONG.startswith(kept) and kept != LONG
+        engine.stuck = 0
         await say(pilot, "Again")
         await until(pilot, lambda: "tokens per forward" in status(app))
     assert [message["role"] for message in engine.asked[1]] == ["user", "assistant", "user"]
 
 
 async def test_a_question_without_an_answer_leaves_the_conversation() -> None:
-    engine = FakeEngine(LONG, "Short.", steps=500, delay=0.01)
+    engine = FakeEngine(LONG, "Short.", delay=0.01)
+    engine.stuck = 1
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
         await until(pilot, lambda: replies(app))
         await pilot.press("escape")
         await until(pilot, lambda: status(app) == "stopped by you")
-        engine.steps = 2
+        engine.stuck = 0
         await say(pilot, "Again")
         await until(pilot, lambda: "tokens per forward" in status(app))
     assert engine.asked[1] == [{"role": "user", "content": "Again"}]
@@ -124,6 +130,7 @@ async def test_a_question_without_an_answer_leaves_the_conversation() -> None:
 
 async def test_clear_begins_anew_even_in_the_middle_of_an_answer() -> None:
     engine = FakeEngine(LONG, "Short.", canvas=16, steps=5, delay=0.01)
+    engine.stuck = 2
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
@@ -139,7 +146,8 @@ async def test_clear_begins_anew_even_in_the_middle_of_an_answer() -> None:
 
 
 async def test_one_answer_at_a_time() -> None:
-    engine = FakeEngine(LONG, steps=50, delay=0.01)
+    engine = FakeEngine(LONG, delay=0.01)
+    engine.stuck = 1
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
@@ -162,16 +170,20 @@ async def test_enter_on_nothing_does_nothing_and_ctrl_j_breaks_the_line() -> Non
     assert engine.asked[0][-1]["content"] == "a\nb"
 
 
+def shows_guide(app: ChatApp) -> bool:
+    return isinstance(app.screen, GuideScreen)
+
+
 async def test_the_guide_opens_and_closes() -> None:
     app = app_of(FakeEngine("Fine."))
     async with app.run_test() as pilot:
         await pilot.press("f1")
-        assert isinstance(app.screen, GuideScreen)
+        assert shows_guide(app)
         assert any("What dgchat is" in str(widget.content) for widget in app.screen.query(Static))
         await pilot.press("escape")
-        assert not isinstance(app.screen, GuideScreen)
+        assert not shows_guide(app)
         await pilot.press("f1", "f1")
-        assert not isinstance(app.screen, GuideScreen)
+        assert not shows_guide(app)
 
 
 async def test_mail_is_read_behind_the_guide() -> None:
@@ -192,8 +204,16 @@ def replies_behind(app: ChatApp) -> list[Reply]:
 async def test_a_model_that_does_not_load_is_told() -> None:
     app = app_of(errors.ModelNotFoundError("There is no directory /nowhere."))
     async with app.run_test() as pilot:
-        await until(pilot, lambda: transcript(app))
-        assert transcript(app) == ["There is no directory /nowhere."]
+        await until(pilot, lambda: transcript(app) == ["There is no directory /nowhere."])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_the_default_model_is_named_with_the_way_to_the_full_one(quiet: bool) -> None:
+    app = app_of(FakeEngine("Fine."), model=None, quiet=quiet)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: status(app).startswith("ready"))
+        await pilot.pause()
+        assert any("google/diffusiongemma" in text for text in transcript(app)) is not quiet
 
 
 async def test_an_answer_that_fails_is_told() -> None:
@@ -202,8 +222,7 @@ async def test_an_answer_that_fails_is_told() -> None:
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "Hello")
-        await until(pilot, lambda: len(transcript(app)) == 3)
-        assert transcript(app)[2] == "The model's output holds NaN."
+        await until(pilot, lambda: transcript(app)[2:] == ["The model's output holds NaN."])
         engine.error = None
         await say(pilot, "Hello again")
         await until(pilot, lambda: "tokens per forward" in status(app))
@@ -233,7 +252,9 @@ async def test_it_paints_before_the_engine_is_opened() -> None:
 
 
 async def test_ctrl_q_quits_in_the_middle_of_an_answer() -> None:
-    app = app_of(FakeEngine(LONG, steps=500, delay=0.01))
+    engine = FakeEngine(LONG, delay=0.01)
+    engine.stuck = 1
+    app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
         await until(pilot, lambda: replies(app))

@@ -37,7 +37,7 @@ def test_the_mailbox_drops_only_what_a_newer_one_replaces(posts: list[tuple[int,
 class Driver:
     """A host whose mail is read on the thread of the test."""
 
-    def __init__(self, engine: FakeEngine | Exception, **flags: Any) -> None:
+    def __init__(self, engine: FakeEngine | Exception, start: bool = True, **flags: Any) -> None:
         def load_engine(*_: object, **__: object) -> FakeEngine:
             if isinstance(engine, Exception):
                 raise engine
@@ -46,7 +46,8 @@ class Driver:
         self._mail = threading.Semaphore(0)
         self.seen: list[Post] = []
         self.host = EngineHost(load({"pace": 0.0, **flags}, {}), self._mail.release, load_engine)  # type: ignore[arg-type]
-        self.host.start()
+        if start:
+            self.host.start()
 
     def until(self, kind: type, count: int = 1) -> list[Post]:
         """All posts so far, once there are `count` of `kind` (or events of it)."""
@@ -80,6 +81,13 @@ def test_a_conversation_keeps_its_session_until_it_is_forgotten() -> None:
     driver.host.ask([{"role": "user", "content": "Hello"}])
     driver.until(Done, 3)
     assert engine.sessions == 2
+
+
+def test_what_is_asked_before_the_start_is_answered() -> None:
+    driver = Driver(FakeEngine("Fine."), start=False)
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.host.start()
+    driver.until(Done)
 
 
 def test_stop_ends_the_answer() -> None:

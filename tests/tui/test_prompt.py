@@ -9,20 +9,11 @@ import pytest
 from dgchat import prompt
 from dgchat.exits import Exit, Failure
 from dgchat.prompt import read_prompt
-
-
-class Pipe(io.TextIOWrapper):
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data), "utf-8")
-
-
-class Keyboard(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from tests.tui.fakes import Pipe
 
 
 def test_words_are_joined() -> None:
-    assert read_prompt(["What", "is", "this?"], Keyboard()) == "What is this?"
+    assert read_prompt(["What", "is", "this?"], Pipe(tty=True)) == "What is this?"
     assert read_prompt(["Hello"], None) == "Hello"
 
 
@@ -59,10 +50,10 @@ def test_endless_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         read_prompt([], Pipe(b"a" * ((1 << 20) + 1)))
 
 
-def test_a_directory_as_input_is_refused(tmp_path: object) -> None:
+def test_a_directory_as_input_is_refused() -> None:
     class Broken(Pipe):
         @property
-        def buffer(self) -> io.BytesIO:  # type: ignore[override]
+        def buffer(self) -> io.BytesIO:
             class Directory(io.BytesIO):
                 def read(self, size: int | None = -1) -> bytes:
                     raise IsADirectoryError(21, "Is a directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,8 +119,7 @@ def test_pace_holds_every_step_for_its_time(monkeypatch: pytest.MonkeyPatch) -> 
         waits.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr("dgchat.watch.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("dgchat.watch.time.sleep", sleep)
+    monkeypatch.setattr("dgchat.watch.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     monkeypatch.setenv("TERM", "xterm")
     engine = FakeEngine("Hi.", steps=4)
     writer = WatchWriter(engine, Sampling(), settings(pace=10.0), Tty())  # type: ignore[arg-type]

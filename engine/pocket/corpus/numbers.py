@@ -230,11 +230,11 @@ def sample_reverse_numbers(rng: random.Random, held_out: bool) -> Turn:
 
 
 TASKS: list[Task] = [
-    Task("sum", 10, sample_sum, check_arithmetic, carry_on),
-    Task("difference", 8, sample_difference, check_arithmetic, carry_on),
-    Task("count", 4, sample_count, check_list, reverse_it("reverse_numbers")),
+    Task("sum", 18, sample_sum, check_arithmetic, carry_on),
+    Task("difference", 14, sample_difference, check_arithmetic, carry_on),
+    Task("count", 8, sample_count, check_list, reverse_it("reverse_numbers")),
     Task("count_items", 4, sample_count_items, check_count_items),
-    Task("compare", 2, sample_compare, check_compare),
-    Task("sort_numbers", 3, sample_sort_numbers, check_list, reverse_it("reverse_numbers")),
-    Task("reverse_numbers", 2, sample_reverse_numbers, check_list, sort_it("sort_numbers")),
+    Task("compare", 4, sample_compare, check_compare),
+    Task("sort_numbers", 7, sample_sort_numbers, check_list, reverse_it("reverse_numbers")),
+    Task("reverse_numbers", 5, sample_reverse_numbers, check_list, sort_it("sort_numbers")),
 ]

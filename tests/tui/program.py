@@ -1,0 +1,70 @@
+"""The real program in a process of its own, at the end of a pipe or of a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from fcntl import ioctl
+from struct import pack
+from termios import TIOCSWINSZ
+
+WAIT = 120.0  # seconds; only a test that fails waits so long
+
+
+class Terminal:
+    """A program on a pseudo-terminal, with what it has written so far in `output`."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], columns: int = 80, lines: int = 24) -> None:
+        self._master, slave = pty.openpty()
+        self.resize(columns, lines)
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=lambda: ioctl(0, 0x540E, 0),  # TIOCSCTTY: keys such as Ctrl-C become signals
+        )
+        os.close(slave)
+        self.output = ""
+
+    def resize(self, columns: int, lines: int) -> None:
+        ioctl(self._master, TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
+
+    def send(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def until(self, test: Callable[[str], object]) -> str:
+        """Reads on until `test` holds of the output; returns the output."""
+        end = time.monotonic() + WAIT
+        while not test(self.output):
+            assert time.monotonic() < end, f"never in {WAIT} s: {self.output[-2000:]!r}"
+            if not self._read() and self.process.poll() is not None:
+                assert test(self.output), f"ended with {self.process.returncode}: {self.output[-2000:]!r}"
+        return self.output
+
+    def close(self) -> int:
+        """Reads to the end; returns the exit code (negative for a signal)."""
+        end = time.monotonic() + WAIT
+        while self._read() or self.process.poll() is None:
+            if time.monotonic() > end:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                raise AssertionError(f"still running after {WAIT} s: {self.output[-2000:]!r}")
+        os.close(self._master)
+        return self.process.wait()
+
+    def _read(self) -> bool:
+        if not select.select([self._master], [], [], 0.1)[0]:
+            return False
+        try:
+            data = os.read(self._master, 1 << 16)
+        except OSError:  # the other end is closed
+            return False
+        self.output += data.decode("utf-8", "replace")
+        return bool(data)
