@@ -102,7 +102,7 @@ def test_noise_levels_reach_from_nothing_to_everything() -> None:
     noisy, _ = add_noise(target, torch.ones_like(target, dtype=torch.bool), 300, generator)
     level = (noisy != -1).float().mean(1)
     assert 0.08 < float((level == 1).float().mean()) < 0.2
-    assert float(level.min()) < 0.05 and 0.5 < float(level.mean()) < 0.6
+    assert float(level.min()) < 0.05 and 0.57 < float(level.mean()) < 0.67
 
 
 def test_the_fill_behind_an_answer_weighs_little() -> None:
