@@ -50,7 +50,7 @@ class Notes:
 
 def default_model_note() -> str:
     """How to get the full model, for those who run the built-in one without having chosen it."""
-    return f"answering with pocket, the small built-in model; the full one: --model {FULL_MODEL} (52 GB)"
+    return f"pocket answers; full model: --model {FULL_MODEL}"
 
 
 def block_note(block: Block) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dgengine import Engine, Event, Sampling, Step
 
 _MAX_FPS = 30.0  # Frames that nobody would see are left out; the newest wins.
+_OPENING = 4  # Beats that the noise at the beginning stays in sight, while the prompt is read.
 _LONG_READ = 256  # Tokens to encode that take long enough for a word about it.
 _OVERLAP = 2  # Decided rows that stay in sight above the first undecided one.
 
@@ -55,6 +56,7 @@ class WatchWriter:
         self._canvas = self._new_canvas()
         self._top = 0  # first row of the canvas in sight
         self._last = 0.0  # when the last frame was drawn
+        self._hold = 1  # for how many beats it stays
         self._area = LiveArea(self._console)
         self._open = ExitStack()
         self._open.enter_context(self._area)
@@ -68,6 +70,7 @@ class WatchWriter:
         match event:
             case Prefill():
                 self._draw(f"reading {event.total:,} tokens" if event.total > _LONG_READ else "")
+                self._hold = _OPENING
             case Step():
                 if event.step == 1 and event.block > 1 and self._pace:
                     self._draw("")
@@ -115,7 +118,8 @@ class WatchWriter:
     def _beat(self) -> None:
         """Waits until the last frame has been on the screen for its time."""
         if self._pace:
-            time.sleep(max(0.0, self._last + 1 / self._pace - time.monotonic()))
+            time.sleep(max(0.0, self._last + self._hold / self._pace - time.monotonic()))
+            self._hold = 1
 
     def _draw(self, *status: str) -> None:
         """Draws the canvas, and below it as many of the parts of `status` as fit."""

@@ -212,7 +212,18 @@ def test_stderr_shows_nothing_of_libraries(dgchat: Any, model: str, own_state: P
     assert all(line.startswith("dgchat: ") for line in done.stderr.splitlines()), done.stderr
 
 
-def test_the_default_model_says_how_to_get_the_full_one(dgchat: Any) -> None:
-    done = dgchat("Hello")
-    assert done.stderr.startswith("dgchat: answering with pocket, the small built-in model; the full one: --model ")
-    assert "pocket" not in dgchat("--quiet", "Hello").stderr or done.returncode == 3
+def test_the_default_model_answers_and_says_how_to_get_the_full_one(dgchat: Any) -> None:
+    done = dgchat("--seed", "1", "What is dgchat?")
+    assert done.returncode == 0 and "dgchat" in done.stdout
+    assert done.stderr == "dgchat: pocket answers; full model: --model google/diffusiongemma-26B-A4B-it\n"
+    assert dgchat("--quiet", "Hello").stderr == ""
+
+
+def test_the_built_in_model_resolves_on_a_terminal(command: list[str], environment: dict[str, str]) -> None:
+    args = ["--quiet", "--seed", "3", "Tell me a story about a fox and a lantern."]
+    plain = subprocess.run([*command, *args], env=environment, capture_output=True, timeout=WAIT, check=True)
+    terminal = Terminal([*command, "--watch", *args], environment, columns=60)
+    assert terminal.close() == 0
+    screen = Screen(60).feed(terminal.output.replace("\r\n", "\n"))
+    assert screen.text().split() == plain.stdout.decode().split()
+    assert terminal.output.count("block 1, step") >= 2

@@ -126,4 +126,4 @@ def test_pace_holds_every_step_for_its_time(monkeypatch: pytest.MonkeyPatch) -> 
     for event in FakeSession(engine).generate([1]):
         writer.take(event)
     writer.close()
-    assert [round(wait, 6) for wait in waits if wait] == [0.1] * 5  # before each step, and before the text
+    assert [round(wait, 6) for wait in waits if wait] == [0.4, 0.1, 0.1, 0.1, 0.1]  # noise first, then each step
