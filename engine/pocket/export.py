@@ -67,6 +67,21 @@ def public_tensors(network: Network) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in tensors.items()}
 
 
+def read_weights(network: Network, source: Path) -> dict[str, Any]:
+    """Fills the network with the weights of an exported directory; returns what its pocket.json says.
+
+    Raises:
+        KeyError: A weight is missing there.
+    """
+    from safetensors.torch import load_file
+
+    saved = load_file(source / "model.safetensors")
+    for name, value in public_tensors(network).items():
+        value.copy_(saved[name])
+    about: dict[str, Any] = json.loads((source / "pocket.json").read_text())
+    return about
+
+
 def config_of(shape: Shape) -> Any:
     """The reference's configuration of this shape."""
     from transformers import DiffusionGemmaConfig

@@ -10,6 +10,7 @@ import argparse
 import math
 import platform
 import random
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import Tensor
 from pocket import tokenizer as tokenization
 from pocket.batches import LONG, SHORT, Batch, draw_batch
 from pocket.corpus.knowledge import guide_sha256
+from pocket.export import read_weights
 from pocket.network import Network, Shape
 from pocket.optimizer import optimizers
 
@@ -70,9 +72,7 @@ class Trainer:
         self.network = Network(self.shape).to(options.device)
         self.resumed: dict[str, Any] | None = None
         if options.resume:
-            saved = torch.load(options.resume, map_location=options.device, weights_only=True)
-            self.network.load_state_dict(saved["weights"])
-            self.resumed = saved["about"]
+            self.resumed = self._resume(options.resume)
         self.optimizers = optimizers(self.network, options.lr)
         self.loss = torch.compile(batch_loss, dynamic=False) if options.compile else batch_loss
         self.averages: dict[str, float] = {}
@@ -82,10 +82,21 @@ class Trainer:
     def _tokenizer(self) -> tokenization.ChatTokenizer:
         path = self.options.out / "tokenizer.json"
         self.options.out.mkdir(parents=True, exist_ok=True)
+        if self.options.resume and (self.options.resume / "tokenizer.json").exists():
+            shutil.copy(self.options.resume / "tokenizer.json", path)
         if not path.exists():
             texts = tokenization.corpus_texts(self.options.tokenizer_turns, self.options.seed)
             tokenization.train(texts, self.options.vocab).save(str(path))
         return tokenization.ChatTokenizer.load(path)
+
+    def _resume(self, source: Path) -> dict[str, Any]:
+        """Takes the weights of a checkpoint.pt, or of an exported directory; returns how these came about."""
+        if source.is_dir():
+            return read_weights(self.network, source)
+        saved = torch.load(source, map_location=self.options.device, weights_only=True)
+        self.network.load_state_dict(saved["weights"])
+        about: dict[str, Any] = saved["about"]
+        return about
 
     @property
     def minutes(self) -> float:
@@ -157,7 +168,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pocket.train", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=120, help="wall-clock budget; the schedule fits it")
     parser.add_argument("--out", type=Path, default=Path("out/pocket"))
-    parser.add_argument("--resume", type=Path, help="a checkpoint.pt to go on from")
+    parser.add_argument("--resume", type=Path, help="a checkpoint.pt, or an exported directory, to go on from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--vocab", type=int, default=2048)

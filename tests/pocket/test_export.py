@@ -79,6 +79,14 @@ def test_the_engine_agrees_with_the_training_network(
     assert (training_logits(network, ids, canvas, previous)[0] - engine).abs().max() < 1e-4
 
 
+def test_training_goes_on_from_an_exported_directory(network: Network, directory: Path) -> None:
+    (directory / "pocket.json").write_text('{"steps": 7}')
+    other = Network(SHAPE)
+    assert export.read_weights(other, directory) == {"steps": 7}
+    for (name, ours), theirs in zip(network.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
 def test_a_canvas_sees_nothing_of_other_conversations_and_nothing_behind_its_start(network: Network) -> None:
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(0, SHAPE.vocab_size, (1, 60), generator=generator)
