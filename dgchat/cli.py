@@ -44,6 +44,11 @@ Examples:
   dgchat -- help                    "help" as the prompt
 
 \b
+Settings:
+  ~/.config/dgchat/settings.toml, or DGCHAT_MODEL, DGCHAT_SEED, ... in the environment;
+  a flag wins over the environment, and that over the file
+
+\b
 Exit codes:
   0 fine, 1 the engine failed, 2 wrong usage or settings, 3 model not usable,
   4 input not usable, 130 Ctrl-C, 141 closed pipe

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -41,11 +41,15 @@ class LiveArea:
         self._alternate = False
 
     def __enter__(self) -> LiveArea:
+        _echo(self._out, False)
         self._emit(_HIDE)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._emit(self._wipe() + _SHOW)
+        try:
+            self._emit(self._wipe() + _SHOW)
+        finally:
+            _echo(self._out, True)
 
     def size(self) -> tuple[int, int]:
         """Columns and lines of the terminal now."""
@@ -105,9 +109,11 @@ class LiveArea:
             os.write(
                 self._out.fileno(), (_END + (_LEAVE_ALTERNATE if self._alternate else "") + _SHOW + "\r\n").encode()
             )
+            _echo(self._out, True)
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             signal.signal(number, stop)
+            _echo(self._out, False)
             os.write(self._out.fileno(), _HIDE.encode())
             self._alternate = False
             self.forget()
@@ -136,3 +142,22 @@ class LiveArea:
     def _emit(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
+
+
+def _echo(out: TextIO, on: bool) -> None:
+    """Whether the terminal shows what is typed: a typed newline would move the cursor away from the area.
+
+    Nothing typed is lost: the shell gets it afterwards. Does nothing where `out` is no terminal, on Windows, and in
+    the background, where a program that changes the terminal is stopped.
+    """
+    try:
+        import termios
+    except ImportError:
+        return
+    with suppress(OSError, ValueError, termios.error):
+        number = out.fileno()
+        if os.tcgetpgrp(number) != os.getpgrp():
+            return
+        modes = termios.tcgetattr(number)
+        modes[3] = modes[3] | termios.ECHO if on else modes[3] & ~termios.ECHO
+        termios.tcsetattr(number, termios.TCSANOW, modes)

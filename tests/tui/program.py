@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from struct import pack
-from termios import TIOCSWINSZ
+from termios import ECHO, TIOCSCTTY, TIOCSWINSZ, tcgetattr
 
-WAIT = 120.0  # seconds; only a test that fails waits so long
+WAIT = 300.0  # seconds; only a test that fails waits so long
 
 
 class Terminal:
@@ -29,13 +29,17 @@ class Terminal:
             stderr=slave,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: ioctl(0, 0x540E, 0),  # TIOCSCTTY: keys such as Ctrl-C become signals
+            preexec_fn=lambda: ioctl(0, TIOCSCTTY, 0),  # keys such as Ctrl-C become signals
         )
         os.close(slave)
         self.output = ""
 
     def resize(self, columns: int, lines: int) -> None:
         ioctl(self._master, TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
+
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(tcgetattr(self._master)[3] & ECHO)
 
     def send(self, keys: str) -> None:
         os.write(self._master, keys.encode())
@@ -56,6 +60,7 @@ class Terminal:
             if time.monotonic() > end:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 raise AssertionError(f"still running after {WAIT} s: {self.output[-2000:]!r}")
+        self.echoed_at_end = self.echoes()
         os.close(self._master)
         return self.process.wait()
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from dgchat import __version__, cli
+from dgchat import __version__, cli, settings
 from dgchat.answer import Request
 from dgchat.exits import Exit, Failure
 from dgchat.settings import Settings
@@ -177,6 +178,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         out = capsys.readouterr().out
         for word in ("Examples:", "cat notes.txt | dgchat", "--watch", "Exit codes:", "dgchat config", "completion"):
             assert word in out
+
+
+def test_the_command_line_and_the_settings_allow_the_same() -> None:
+    assert cli._PRECISIONS == settings.PRECISIONS
+    flags = {parameter.name for parameter in cli.command.params if isinstance(parameter, click.Option)}
+    only_in_the_file = {"theme", "pace"}
+    assert {setting.field for setting in settings.SETTINGS} - only_in_the_file <= flags
 
 
 def test_help_prints_the_guide(capsys: pytest.CaptureFixture[str]) -> None:

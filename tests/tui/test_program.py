@@ -94,9 +94,13 @@ def test_ctrl_c_restores_the_terminal(command: list[str], environment: dict[str,
     terminal = Terminal([*command, "--model", model, *LONG, "--watch", "Hello"], environment)
     terminal.until(lambda output: "step 3 of" in output)
     terminal.resize(50, 20)
+    terminal.send("typed ahead\r")
     terminal.until(lambda output: "step 6 of" in output)
+    assert not terminal.echoes()
     terminal.send("\x03")
     assert terminal.close() == 130
+    assert "typed ahead" not in terminal.output
+    assert terminal.echoed_at_end
     assert terminal.output.rstrip().endswith("dgchat: Stopped.")
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
     assert terminal.output.rindex("\x1b[?7h") > terminal.output.rindex("\x1b[?7l")
