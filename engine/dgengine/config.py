@@ -119,6 +119,11 @@ class ModelConfig:
                 )
 
     @property
+    def computes_all_experts(self) -> bool:
+        """Whether experts are so few that computing all of them, at twice the work, beats sorting the tokens."""
+        return self.num_experts <= 2 * self.top_k_experts
+
+    @property
     def num_hidden_layers(self) -> int:
         """The number of layers."""
         return len(self.layers)

@@ -16,8 +16,8 @@ from torch import Tensor
 from dgengine.attention import Visibility, attend, causal, everything
 from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
-from dgengine.moe import apply_experts, route
-from dgengine.norm import gated_gelu, rms_norm
+from dgengine.feed_forward import feed_forward
+from dgengine.norm import add_rms_norm, gated_gelu, rms_norm
 from dgengine.rope import RotaryTable, rotate
 from dgengine.weights import Conditioning, LayerWeights, Weights, expected_shapes
 
@@ -67,6 +67,8 @@ class Model:
         self.config = config
         self.device = weights.embedding.device
         self.dtype = weights.embedding.dtype
+        # On a CPU the residual stays in float32: conversions to and fro would cost more than its size.
+        self._residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         self._weights = weights
         # sqrt(D), rounded to the weights' dtype as the reference does
         self._embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
@@ -161,7 +163,7 @@ class Model:
 
     def _encode_piece(self, ids: Tensor, cache: KVCache) -> None:
         span = self._causal_span(cache.length, ids.shape[0], cache.length)
-        hidden = self._embed(ids)
+        hidden = self._embed(ids).to(self._residual_dtype)
         last = len(self._weights.layers) - 1
         for index in range(last):
             hidden = self._layer(index, hidden, cache, span)
@@ -169,7 +171,7 @@ class Model:
 
     def _encode_piece_fully(self, ids: Tensor, cache: KVCache, start: int) -> Tensor:
         span = self._causal_span(start, ids.shape[0], cache.length)
-        hidden = self._embed(ids)
+        hidden = self._embed(ids).to(self._residual_dtype)
         for index in range(len(self._weights.layers)):
             hidden = self._layer(index, hidden, cache, span)
         return hidden
@@ -208,19 +210,19 @@ class Model:
         if self_conditioning is not None:
             # with no logits the signal is zero, and so is the MLP of it
             embedded = embedded + self._conditioning_signal(self._weights.conditioning, self_conditioning)
-        return rms_norm(embedded, None, self.config.rms_norm_eps)
+        return rms_norm(embedded, None, self.config.rms_norm_eps, self._residual_dtype)
 
     def _conditioning_signal(self, weights: Conditioning, logits: Tensor) -> Tensor:
         logits = logits.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
-        probabilities = logits.softmax(dim=-1, dtype=torch.float32).to(self.dtype)
+        probabilities = logits.float().softmax(dim=-1).to(self.dtype)
         soft = (probabilities @ self._weights.embedding) * self._embedding_scale
         normed = rms_norm(soft, weights.pre_norm, self.config.rms_norm_eps)
-        return gated_gelu(normed @ weights.gate_up) @ weights.down
+        return gated_gelu(normed @ weights.gate_up).to(self.dtype) @ weights.down
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> softcapped logits float32 [N, V]."""
         cap = self.config.final_logit_softcapping
-        normed = rms_norm(hidden, self._weights.norm, self.config.rms_norm_eps)
+        normed = rms_norm(hidden, self._weights.norm, self.config.rms_norm_eps, self.dtype)
         logits = F.linear(normed, self._weights.embedding).float()
         return logits.div_(cap).tanh_().mul_(cap)
 
@@ -239,10 +241,15 @@ class Model:
         """[N, D] -> [N, D], N = batch * count."""
         layer = self._weights.layers[index]
         eps = self.config.rms_norm_eps
-        attended = self._attention(index, layer, rms_norm(hidden, layer.input_norm, eps), cache, span)
-        hidden = rms_norm(attended, layer.post_attention_norm, eps).add_(hidden)
+        attended = self._attention(index, layer, self._normed_input(layer, hidden), cache, span)
+        hidden = add_rms_norm(hidden, attended, layer.post_attention_norm, eps)
+        fed = feed_forward(layer.branches, hidden, self.config.top_k_experts, eps, self.dtype)
+        hidden = add_rms_norm(hidden, fed, layer.post_feedforward, eps)
         scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
-        return self._feed_forward(layer, hidden).add_(hidden).mul_(scalar)
+        return hidden if scalar == 1.0 else hidden.mul_(scalar)
+
+    def _normed_input(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
+        return rms_norm(hidden, layer.input_norm, self.config.rms_norm_eps, self.dtype)
 
     def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache, span: Span) -> Tensor:
         """[N, D], normed -> [N, D]; leaves the new keys and values in the cache's room."""
@@ -272,7 +279,7 @@ class Model:
 
     def _keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
         layer = self._weights.layers[index]
-        x = rms_norm(hidden, layer.input_norm, self.config.rms_norm_eps)
+        x = self._normed_input(layer, hidden)
         queries = self.config.num_attention_heads * layer.config.head_dim
         keys, values = self._project(index, layer, x @ layer.qkv[:, queries:], span)
         self._write(index, keys[0], values[0], cache, span)
@@ -281,18 +288,6 @@ class Model:
         """Keys and values [T, KV, d] of the positions of `span` that are not committed."""
         known = max(0, span.committed - span.start)
         cache.write(index, span.start + known, keys[known:].transpose(0, 1), values[known:].transpose(0, 1))
-
-    def _feed_forward(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
-        """The dense MLP and the experts, side by side: [N, D] -> [N, D]. All three readers norm the same residual."""
-        eps = self.config.rms_norm_eps
-        normed = rms_norm(hidden.float(), None, eps)
-        dense = gated_gelu((normed * layer.pre_dense).to(self.dtype) @ layer.gate_up) @ layer.down
-        scores = (normed * layer.pre_router).to(self.dtype) @ layer.router
-        weights, chosen = route(scores, self.config.top_k_experts, layer.per_expert_scale)
-        expert_input = (normed * layer.pre_experts).to(self.dtype)
-        routed = apply_experts(expert_input, weights, chosen, layer.experts_gate_up, layer.experts_down)
-        both = rms_norm(torch.stack((dense, routed)), layer.post_branches, eps)
-        return rms_norm(both[0].add_(both[1]), layer.post_feedforward, eps)
 
     def _pieces(self, ids: Tensor, start: int) -> Iterator[Tensor]:
         """`ids`, which begin at the position `start`, in chunks whose masks are of bounded size."""

@@ -18,6 +18,12 @@ def route(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> tuple[Tensor,
     return chosen.softmax(dim=-1).mul_(per_expert_scale[index]), index
 
 
+def route_all(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> Tensor:
+    """The weights of `route` as float32 [N, E], zero where an expert is not chosen."""
+    chosen, index = scores.float().topk(top_k, dim=-1)
+    return torch.zeros_like(scores, dtype=torch.float32).scatter_(1, index, chosen.softmax(dim=-1)).mul_(per_expert_scale)
+
+
 def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     """The weighted sum of each token's experts.
 
@@ -36,7 +42,7 @@ def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, do
     order = flat.argsort(stable=True)  # [N * K], grouped by expert
     per_expert = torch.bincount(flat, minlength=gate_up.shape[0]).tolist()
     hidden = _per_expert(x.index_select(0, order // top_k), gate_up, per_expert)
-    grouped = _per_expert(gated_gelu(hidden), down, per_expert)
+    grouped = _per_expert(gated_gelu(hidden).to(x.dtype), down, per_expert)
     place = torch.empty_like(order)
     place[order] = torch.arange(order.shape[0], device=order.device)
     outputs = grouped.index_select(0, place).view(count, top_k, -1)

@@ -13,28 +13,43 @@ _LINEAR = 1.5957691216057308
 _CUBIC = 0.044715 * _LINEAR
 
 
-def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float, dtype: torch.dtype | None = None) -> Tensor:
     """Root-mean-square norm over the last dimension, times `weight` (not 1 + weight) unless that is None.
 
-    Computed in float32 and rounded once, to the dtype of `x`.
+    Computed in float32 and rounded once, to `dtype`, or to the dtype of `x` when that is None.
     """
-    if x.device.type != "cpu":
-        if weight is None or weight.ndim == 1:
-            return F.rms_norm(x, x.shape[-1:], weight, eps)
-        return (F.rms_norm(x.float(), x.shape[-1:], None, eps) * weight).to(x.dtype)
-    # torch has no fused kernel for CPUs; this takes two thirds of the time of the operations it falls back to
-    wide = x.float()
-    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    dtype = dtype or x.dtype
+    if x.device.type == "cpu":
+        return _scaled(x, weight, eps).to(dtype)
+    if weight is None or (weight.ndim == 1 and weight.dtype == x.dtype):
+        return F.rms_norm(x, x.shape[-1:], weight, eps).to(dtype)
+    return (F.rms_norm(x.float(), x.shape[-1:], None, eps) * weight).to(dtype)
+
+
+def add_rms_norm(residual: Tensor, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """`residual` plus the norm of `x`, in the dtype of `residual`; a new tensor."""
+    if residual.dtype != torch.float32 or residual.device.type != "cpu":
+        return rms_norm(x, weight, eps).add_(residual)
+    return torch.addcmul(residual, _scaled(x, None, eps), weight)
+
+
+def _scaled(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """The norm in float32. torch has no fused kernel for CPUs; this takes two thirds of what it falls back to."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     inverse = torch.addcmul(_constant(eps), length, length, value=1 / x.shape[-1]).rsqrt_()
-    normed = wide * inverse if weight is None else (wide * inverse).mul_(weight)
-    return normed.to(x.dtype)
+    normed = x * inverse  # float32, as `inverse` is
+    return normed if weight is None else normed.mul_(weight)
 
 
 def gated_gelu(gate_up: Tensor) -> Tensor:
-    """`gelu(gate) * up` of [..., 2F] with the gate in the first half -> [..., F]; the tanh approximation of gelu."""
-    gate, up = gate_up.chunk(2, dim=-1)
-    if gate.dtype != torch.float32 or gate.device.type != "cpu":
+    """`gelu(gate) * up` of [..., 2F] with the gate in the first half -> [..., F]; the tanh approximation of gelu.
+
+    On a CPU the result is float32 whatever the input is: its kernels take longer in bfloat16, and round in between.
+    """
+    if gate_up.device.type != "cpu":
+        gate, up = gate_up.chunk(2, dim=-1)
         return F.gelu(gate, approximate="tanh") * up
+    gate, up = gate_up.float().chunk(2, dim=-1)
     # measured: torch's CPU kernel takes twice as long as its sigmoid and these plain operations do together
     inner = torch.addcmul(_constant(_LINEAR), gate, gate, value=_CUBIC).mul_(gate)
     return inner.sigmoid_().mul_(gate).mul_(up)

@@ -33,18 +33,12 @@ class Conditioning:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LayerWeights:
-    """One layer: D hidden, F dense width, E experts of width X, H query heads and KV K/V heads of width d.
+class SeparateBranches:
+    """The dense MLP, the router and the experts, each for itself.
 
-    What multiplies a float32 intermediate is kept in float32.
+    D hidden, F dense width, E experts of width X. What multiplies a float32 intermediate is kept in float32.
     """
 
-    config: LayerConfig
-    input_norm: Tensor  # [D]
-    qkv: Tensor  # [D, (H + 2 KV) d]; [D, (H + KV) d] in full layers, whose V is made from K
-    qk_norm: Tensor  # float32 [H + KV, d]
-    output: Tensor  # [H d, D]
-    post_attention_norm: Tensor  # [D]
     pre_dense: Tensor  # float32 [D], norm weight before the dense MLP
     gate_up: Tensor  # [D, 2F]
     down: Tensor  # [F, D]
@@ -54,7 +48,31 @@ class LayerWeights:
     pre_experts: Tensor  # float32 [D], norm weight before the experts
     experts_gate_up: Tensor  # [E, D, 2X]
     experts_down: Tensor  # [E, X, D]
-    post_branches: Tensor  # [2, 1, D], norms after the dense MLP and after the experts
+    post_norms: Tensor  # [2, 1, D], norms after the dense MLP and after the experts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedBranches:
+    """The same where all experts are computed: what reads the residual is one matrix, with the norms' weights in it."""
+
+    entry: Tensor  # [D, 2 (F + E X) + E]: the gates of the MLP and of each expert, the ups in the same order, the router
+    down: Tensor  # [F, D]
+    experts_down: Tensor  # [E X, D]
+    per_expert_scale: Tensor  # float32 [E]
+    post_norms: Tensor  # [2, 1, D]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerWeights:
+    """One layer: D hidden, H query heads and KV K/V heads of width d."""
+
+    config: LayerConfig
+    input_norm: Tensor | None  # [D]; None where it is part of `qkv`
+    qkv: Tensor  # [D, (H + 2 KV) d]; [D, (H + KV) d] in full layers, whose V is made from K
+    qk_norm: Tensor  # float32 [H + KV, d]
+    output: Tensor  # [H d, D]
+    post_attention_norm: Tensor  # [D]
+    branches: SeparateBranches | JoinedBranches
     post_feedforward: Tensor  # [D]
     encoder_scalar: float
     decoder_scalar: float
@@ -71,8 +89,8 @@ class Weights:
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor, each once."""
-        parts: tuple[Weights | Conditioning | LayerWeights, ...] = (self, self.conditioning, *self.layers)
-        for part in parts:
+        branches = [layer.branches for layer in self.layers]
+        for part in (self, self.conditioning, *self.layers, *branches):
             for field in fields(part):
                 value = getattr(part, field.name)
                 if isinstance(value, Tensor):
@@ -163,16 +181,28 @@ def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, take: Take
     def own(name: str) -> Tensor:
         return take(f"{prefix}.{name}")
 
+    joined = config.computes_all_experts
     projections = ("q_proj", "k_proj", "v_proj") if layer.kind == "sliding" else ("q_proj", "k_proj")
+    qkv = _fused(take, f"{prefix}.self_attn", *projections)
+    input_norm = own("input_layernorm.weight")
     return LayerWeights(
         config=layer,
-        input_norm=own("input_layernorm.weight"),
-        qkv=_fused(take, f"{prefix}.self_attn", *projections),
+        input_norm=None if joined else input_norm,
+        qkv=_with_norm(input_norm, qkv) if joined else qkv,
         qk_norm=_qk_norm(config, layer, own),
         output=_matrix(own("self_attn.o_proj.weight")),
         post_attention_norm=own("post_attention_layernorm.weight"),
+        branches=_joined_branches(config, own) if joined else _separate_branches(config, own),
+        post_feedforward=own("post_feedforward_layernorm.weight"),
+        encoder_scalar=float(take(encoder_scalar(index))),
+        decoder_scalar=float(own("layer_scalar")),
+    )
+
+
+def _separate_branches(config: ModelConfig, own: Take) -> SeparateBranches:
+    return SeparateBranches(
         pre_dense=own("pre_feedforward_layernorm.weight").float(),
-        gate_up=_fused(take, f"{prefix}.mlp", "gate_proj", "up_proj"),
+        gate_up=_fused(own, "mlp", "gate_proj", "up_proj"),
         down=_matrix(own("mlp.down_proj.weight")),
         pre_router=own("router.scale").float() * config.hidden_size**-0.5,
         router=_matrix(own("router.proj.weight")),
@@ -180,11 +210,33 @@ def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, take: Take
         pre_experts=own("pre_feedforward_layernorm_2.weight").float(),
         experts_gate_up=_matrix(own("experts.gate_up_proj")),
         experts_down=_matrix(own("experts.down_proj")),
-        post_branches=_branch_norms(own),
-        post_feedforward=own("post_feedforward_layernorm.weight"),
-        encoder_scalar=float(take(encoder_scalar(index))),
-        decoder_scalar=float(own("layer_scalar")),
+        post_norms=_branch_norms(own),
     )
+
+
+def _joined_branches(config: ModelConfig, own: Take) -> JoinedBranches:
+    pre_dense, pre_experts = own("pre_feedforward_layernorm.weight"), own("pre_feedforward_layernorm_2.weight")
+    pre_router = own("router.scale").float() * config.hidden_size**-0.5
+    gates, ups = own("experts.gate_up_proj").chunk(2, dim=1)  # each [E, X, D]
+    parts = (
+        _with_norm(pre_dense, own("mlp.gate_proj.weight").T),
+        _with_norm(pre_experts, gates.flatten(0, 1).T),
+        _with_norm(pre_dense, own("mlp.up_proj.weight").T),
+        _with_norm(pre_experts, ups.flatten(0, 1).T),
+        _with_norm(pre_router, own("router.proj.weight").T),
+    )
+    return JoinedBranches(
+        entry=torch.cat(parts, dim=1),
+        down=_matrix(own("mlp.down_proj.weight")),
+        experts_down=own("experts.down_proj").transpose(1, 2).flatten(0, 1),
+        per_expert_scale=own("router.per_expert_scale").float(),
+        post_norms=_branch_norms(own),
+    )
+
+
+def _with_norm(norm: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix [in, out] that reads what a norm without its weight [in] gives; rounded to the matrix' dtype."""
+    return (matrix.float() * norm.float().unsqueeze(1)).to(matrix.dtype)
 
 
 def _fused(take: Take, prefix: str, *projections: str) -> Tensor:

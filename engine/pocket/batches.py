@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pocket.conversations import Canvas, Sample, draw_conversation
 from pocket.infill import draw_infill
-from pocket.tokenizer import EOS, PAD, ChatTokenizer
+from pocket.tokenizer import EOS, PAD, TURN_END, ChatTokenizer
 
 INFILL_SHARE = 0.15  # of the conversations that are packed into rows
 SPAN_SHARE = 0.2  # of the canvases without a hole of their own, noised in contiguous spans
@@ -23,16 +23,23 @@ MORE_TURNS = 0.45  # chance that a conversation goes on
 
 @dataclass(frozen=True)
 class Plan:
-    """Shape of a batch: `rows` of `length` tokens, `canvases` a row; `packed` rows hold several conversations."""
+    """Shape of a batch: `rows` of `length` tokens, `canvases` a row; `packed` rows hold several conversations.
+
+    `brief` rows hold only conversations whose answers fit `BRIEF_CANVAS` tokens, in canvases of that length: most of
+    a whole canvas is fill behind such an answer, and sums and sortings need many examples more than stories do.
+    """
 
     rows: int
     length: int
     canvases: int
     packed: bool
+    brief: bool = False
 
 
 SHORT = Plan(rows=16, length=256, canvases=4, packed=True)
+BRIEF = Plan(rows=16, length=256, canvases=9, packed=True, brief=True)
 LONG = Plan(rows=3, length=1152, canvases=8, packed=False)
+BRIEF_CANVAS = 32
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,25 @@ def draw_long(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Samp
     return draw_conversation(rng, tokenizer, LONG_TURNS, canvas)
 
 
-def draw_packed(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
-    if rng.random() < INFILL_SHARE:
-        return draw_infill(rng, tokenizer, canvas)
+def draw_some_turns(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
     turns = 1
     while rng.random() < MORE_TURNS and turns < 8:
         turns += 1
     return draw_conversation(rng, tokenizer, turns, canvas)
+
+
+def draw_packed(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
+    if rng.random() < INFILL_SHARE:
+        return draw_infill(rng, tokenizer, canvas)
+    return draw_some_turns(rng, tokenizer, canvas)
+
+
+def draw_brief(rng: random.Random, tokenizer: ChatTokenizer) -> Sample:
+    """A conversation whose answers all fit a short canvas."""
+    while True:
+        sample = draw_some_turns(rng, tokenizer, BRIEF_CANVAS)
+        if all(canvas.target[-1] in (EOS, TURN_END) for canvas in sample.canvases):
+            return sample
 
 
 def fill_row(
@@ -78,7 +97,10 @@ def fill_row(
     documents: list[int] = []
     canvases: list[Canvas] = []
     while len(ids) < plan.length:
-        sample = draw_packed(rng, tokenizer, canvas) if plan.packed else draw_long(rng, tokenizer, canvas)
+        if plan.brief:
+            sample = draw_brief(rng, tokenizer)
+        else:
+            sample = draw_packed(rng, tokenizer, canvas) if plan.packed else draw_long(rng, tokenizer, canvas)
         base = len(ids)
         canvases += [Canvas(base + item.start, item.target, item.free) for item in sample.canvases]
         documents += [len(documents)] * len(sample.ids)
@@ -160,4 +182,4 @@ def draw_batch(
     )
 
 
-__all__ = ["LONG", "PAD", "SHORT", "Batch", "Plan", "draw_batch"]
+__all__ = ["BRIEF", "LONG", "PAD", "SHORT", "Batch", "Plan", "draw_batch"]

@@ -21,14 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocket import tokenizer as tokenization
-from pocket.batches import LONG, SHORT, Batch, draw_batch
+from pocket.batches import BRIEF, LONG, SHORT, Batch, Plan, draw_batch
 from pocket.corpus.knowledge import guide_sha256
 from pocket.export import read_weights
 from pocket.network import Network, Shape
 from pocket.optimizer import optimizers
 
 LONG_EVERY = 10  # one step in so many sees more than 1,024 tokens of one conversation
-CAUSAL_WEIGHT = 0.2
+BRIEF_SHARE = 0.5  # of the other steps
+CAUSAL_WEIGHT = 0.3
 BALANCE_WEIGHT = 0.01
 CONDITIONED_SHARE = 0.5
 WARM_UP_STEPS = 60
@@ -102,8 +103,13 @@ class Trainer:
     def minutes(self) -> float:
         return (time.monotonic() - self.started) / 60
 
+    def _plan(self) -> Plan:
+        if self.step % LONG_EVERY == LONG_EVERY - 1:
+            return LONG
+        return BRIEF if self.rng.random() < BRIEF_SHARE else SHORT
+
     def train_step(self) -> None:
-        plan = LONG if self.step % LONG_EVERY == LONG_EVERY - 1 else SHORT
+        plan = self._plan()
         # Long batches are always conditioned: one graph less to compile.
         conditioned = plan is LONG or self.rng.random() < CONDITIONED_SHARE
         batch = draw_batch(

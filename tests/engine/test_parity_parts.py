@@ -41,7 +41,7 @@ def test_gated_gelu(dtype: torch.dtype) -> None:
     gate = torch.linspace(-12, 12, 4001).to(dtype)
     up = torch.full_like(gate, 1.5)
     expected = F.gelu(gate, approximate="tanh") * up
-    actual = gated_gelu(torch.cat((gate, up)))
+    actual = gated_gelu(torch.cat((gate, up))).to(dtype)
     torch.testing.assert_close(actual, expected, rtol=1e-5 if dtype == torch.float32 else 2**-7, atol=2e-6)
 
 

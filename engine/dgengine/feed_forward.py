@@ -1,0 +1,50 @@
+"""The second half of a layer: the dense MLP and the experts side by side, which read the same residual.
+
+There are two ways to it. With many experts, of which a token takes few, every expert has its own product over its own
+tokens. With few, it is sooner to compute them all, joined to one matrix with the dense MLP and the router, than to
+sort the tokens. N is the number of tokens, D the hidden size, F the dense width, E the experts, X their width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dgengine.moe import apply_experts, route, route_all
+from dgengine.norm import gated_gelu, rms_norm
+from dgengine.weights import JoinedBranches, SeparateBranches
+
+
+def feed_forward(
+    branches: SeparateBranches | JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype
+) -> Tensor:
+    """Both branches, each normed, and their sum: residual [N, D] -> [N, D], before the norm that follows it.
+
+    Args:
+        dtype: what the products are computed in.
+    """
+    both = (_joined if isinstance(branches, JoinedBranches) else _separate)(branches, residual, top_k, eps, dtype)
+    normed = rms_norm(both, branches.post_norms, eps)
+    return normed[0].add_(normed[1])
+
+
+def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
+    """[2, N, D]: the dense MLP's output, and the experts'."""
+    normed = rms_norm(residual, None, eps, torch.float32)
+    dense = gated_gelu((normed * w.pre_dense).to(dtype) @ w.gate_up).to(dtype) @ w.down
+    scores = (normed * w.pre_router).to(dtype) @ w.router
+    weights, chosen = route(scores, top_k, w.per_expert_scale)
+    routed = apply_experts((normed * w.pre_experts).to(dtype), weights, chosen, w.experts_gate_up, w.experts_down)
+    return torch.stack((dense, routed))
+
+
+def _joined(w: JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
+    """As `_separate`, with every expert computed; the weights of those not chosen are zero."""
+    experts = w.per_expert_scale.shape[0]
+    projected = rms_norm(residual, None, eps, dtype) @ w.entry
+    inner = gated_gelu(projected[:, :-experts])  # [N, F + E X]
+    weights = route_all(projected[:, -experts:], top_k, w.per_expert_scale)
+    dense_width = w.down.shape[0]
+    inner[:, dense_width:].unflatten(1, (experts, -1)).mul_(weights.unsqueeze(-1))
+    inner = inner.to(dtype)
+    return torch.stack((inner[:, :dense_width] @ w.down, inner[:, dense_width:] @ w.experts_down))
