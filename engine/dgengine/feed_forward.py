@@ -23,7 +23,10 @@ def feed_forward(
     Args:
         dtype: what the products are computed in.
     """
-    both = (_joined if isinstance(branches, JoinedBranches) else _separate)(branches, residual, top_k, eps, dtype)
+    if isinstance(branches, JoinedBranches):
+        both = _joined(branches, residual, top_k, eps, dtype)
+    else:
+        both = _separate(branches, residual, top_k, eps, dtype)
     normed = rms_norm(both, branches.post_norms, eps)
     return normed[0].add_(normed[1])
 

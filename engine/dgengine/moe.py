@@ -21,7 +21,8 @@ def route(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> tuple[Tensor,
 def route_all(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> Tensor:
     """The weights of `route` as float32 [N, E], zero where an expert is not chosen."""
     chosen, index = scores.float().topk(top_k, dim=-1)
-    return torch.zeros_like(scores, dtype=torch.float32).scatter_(1, index, chosen.softmax(dim=-1)).mul_(per_expert_scale)
+    weights = torch.zeros_like(scores, dtype=torch.float32).scatter_(1, index, chosen.softmax(dim=-1))
+    return weights.mul_(per_expert_scale)
 
 
 def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

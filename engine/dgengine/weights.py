@@ -55,7 +55,7 @@ class SeparateBranches:
 class JoinedBranches:
     """The same where all experts are computed: what reads the residual is one matrix, with the norms' weights in it."""
 
-    entry: Tensor  # [D, 2 (F + E X) + E]: the gates of the MLP and of each expert, the ups in the same order, the router
+    entry: Tensor  # [D, 2 (F + E X) + E]: the gates of MLP and experts, the ups in the same order, the router
     down: Tensor  # [F, D]
     experts_down: Tensor  # [E X, D]
     per_expert_scale: Tensor  # float32 [E]

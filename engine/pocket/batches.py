@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pocket.conversations import Canvas, Sample, draw_conversation
-from pocket.infill import draw_infill
+from pocket.infill import BRIEF_TASKS, draw_infill
 from pocket.tokenizer import EOS, PAD, TURN_END, ChatTokenizer
 
 INFILL_SHARE = 0.15  # of the conversations that are packed into rows
@@ -82,7 +82,9 @@ def draw_packed(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sa
 
 
 def draw_brief(rng: random.Random, tokenizer: ChatTokenizer) -> Sample:
-    """A conversation whose answers all fit a short canvas."""
+    """A conversation whose answers all fit a short canvas, or a hole in such an answer."""
+    if rng.random() < INFILL_SHARE:
+        return draw_infill(rng, tokenizer, BRIEF_CANVAS, BRIEF_TASKS)
     while True:
         sample = draw_some_turns(rng, tokenizer, BRIEF_CANVAS)
         if all(canvas.target[-1] in (EOS, TURN_END) for canvas in sample.canvases):

@@ -10,13 +10,17 @@ from pocket.conversations import Canvas, Sample, draw_turn
 from pocket.tokenizer import BOS, EOS, TURN_END, ChatTokenizer
 
 TASKS = ("story", "story", "story", "animal", "list", "code", "sum", "sort_words", "dgchat", "thing")
+BRIEF_TASKS = ("sum", "sum", "difference", "difference", "sort_numbers", "count", "compare")
 PROMPT = (
     "Rewrite the marked part of the text. Keep everything else exactly as it is.\n"
     "Instruction: {instruction}\nText:\n{before}\u27e6{old}\u27e7{after}"
 )
 OLD_SAME, OLD_OTHER = 0.15, 0.5  # how often the marks hold the right words, or those of another text; else nothing
 NO_PROMPT = 0.2  # pins alone, behind an ordinary prompt
+STOP_SHARE = 0.5  # how often the full stop or comma behind the last word stays outside the hole
 WORD = re.compile(r"\s*\S+")
+STOPS = ".,!?"
+LEAST_CLEAN = 16  # tokens of a canvas that are no hole
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Hole:
 
 
 def cut(rng: random.Random, text: str, most: int = 14) -> tuple[str, str, str]:
-    """Three parts of a text; the middle one is 1 to `most` whole words."""
+    """Three parts of a text; the middle one is 1 to `most` whole words, with or without the stop behind the last."""
     words = [(match.start(), match.end()) for match in WORD.finditer(text)]
     first = rng.randrange(len(words))
     last = min(len(words), first + rng.randint(1, most)) - 1
     start, end = words[first][0], words[last][1]
+    if text[end - 1] in STOPS and text[start : end - 1].strip() and rng.random() < STOP_SHARE:
+        end -= 1
     return text[:start], text[start:end], text[end:]
 
 
@@ -65,17 +71,22 @@ def place(rng: random.Random, opening: int, parts: tuple[list[int], list[int], l
     return Canvas(opening + len(before) - keep, content + [EOS] * (length - len(content)), free)
 
 
-def draw_infill(rng: random.Random, tokenizer: ChatTokenizer, length: int) -> Sample:
+def draw_infill(
+    rng: random.Random, tokenizer: ChatTokenizer, length: int, tasks: tuple[str, ...] = TASKS
+) -> Sample:
     """One conversation of one turn whose answer is the text itself, and the canvas over its hole."""
     from pocket.corpus import TASKS as CORPUS
 
-    task = CORPUS[rng.choice(TASKS)]
-    turn, other = task.sample(rng, False), task.sample(rng, False)
-    hole = draw_hole(rng, turn.answer, other.answer)
+    while True:
+        task = CORPUS[rng.choice(tasks)]
+        turn, other = task.sample(rng, False), task.sample(rng, False)
+        hole = draw_hole(rng, turn.answer, other.answer)
+        before, inside, after = (tokenizer.encode(part) for part in (hole.before, hole.inside, hole.after))
+        if len(inside) <= length - LEAST_CLEAN:
+            break
     asked = turn.prompt if rng.random() < NO_PROMPT else prompt_of(hole)
     head = [BOS, *tokenizer.turn("user", asked), *tokenizer.opening()]
-    before, inside, after = (tokenizer.encode(part) for part in (hole.before, hole.inside, hole.after))
-    parts = (before, inside[: length - 16], [*after, TURN_END])
+    parts = (before, inside, [*after, TURN_END])
     canvas = place(rng, len(head), parts, length)
     return Sample(head + before + inside + parts[2], [canvas])
 

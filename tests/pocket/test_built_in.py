@@ -38,13 +38,13 @@ def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
     judged = [judge(turn, answer(engine, [{"role": "user", "content": turn.prompt}], seed)) for seed, turn in
               enumerate(draw_turn(rng, held_out=True) for _ in range(40))]  # fmt: skip
     wrong = [(item.task, item.reason) for item in judged if item.reason]
-    assert len(wrong) <= 20, wrong
+    assert len(wrong) <= 10, wrong
 
 
 def test_closed_holes_are_mostly_filled_exactly(engine: Engine) -> None:
     holes = closed_holes.draw(random.Random(78), 20)
     exact = [fill(engine, item.hole, seed)[0] == item.hole.inside for seed, item in enumerate(holes)]
-    assert sum(exact) >= 10
+    assert sum(exact) >= 14
 
 
 def test_two_seeds_tell_two_stories(engine: Engine) -> None:

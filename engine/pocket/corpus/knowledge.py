@@ -104,4 +104,4 @@ def check_dgchat(turn: Turn, text: str) -> str | None:
     return None if plain(text) == plain(turn.answer) else f"not the guide's answer on {turn.facts['id']}"
 
 
-TASKS: list[Task] = [Task("dgchat", 16, sample_dgchat, check_dgchat)]
+TASKS: list[Task] = [Task("dgchat", 22, sample_dgchat, check_dgchat)]

@@ -159,7 +159,7 @@ def check_arithmetic(turn: Turn, text: str) -> str | None:
 
 def sample_count(rng: random.Random, held_out: bool) -> Turn:
     while True:
-        low, steps = rng.randint(0, 40), rng.randint(1, 11)
+        low, steps = rng.randint(0, LARGEST - 11), rng.randint(1, 11)
         start, end = (low, low + steps) if rng.random() < 0.6 else (low + steps, low)
         if is_held_out("count", start, end) == held_out:
             break
@@ -232,9 +232,9 @@ def sample_reverse_numbers(rng: random.Random, held_out: bool) -> Turn:
 TASKS: list[Task] = [
     Task("sum", 18, sample_sum, check_arithmetic, carry_on),
     Task("difference", 14, sample_difference, check_arithmetic, carry_on),
-    Task("count", 8, sample_count, check_list, reverse_it("reverse_numbers")),
+    Task("count", 12, sample_count, check_list, reverse_it("reverse_numbers")),
     Task("count_items", 4, sample_count_items, check_count_items),
     Task("compare", 4, sample_compare, check_compare),
-    Task("sort_numbers", 7, sample_sort_numbers, check_list, reverse_it("reverse_numbers")),
+    Task("sort_numbers", 10, sample_sort_numbers, check_list, reverse_it("reverse_numbers")),
     Task("reverse_numbers", 5, sample_reverse_numbers, check_list, sort_it("sort_numbers")),
 ]

@@ -183,7 +183,7 @@ def check_letter(turn: Turn, text: str) -> str | None:
 
 
 TASKS: list[Task] = [
-    Task("sort_words", 12, sample_sort, check_list, reverse_it("reverse_words")),
+    Task("sort_words", 14, sample_sort, check_list, reverse_it("reverse_words")),
     Task("reverse_words", 7, sample_reverse, check_list, sort_it("sort_words")),
     Task("pick_word", 2, sample_pick, check_pick),
     Task("first_letter", 2, sample_letter, check_letter),
