@@ -44,10 +44,11 @@ def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dty
 def _joined(w: JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
     """As `_separate`, with every expert computed; the weights of those not chosen are zero."""
     experts = w.per_expert_scale.shape[0]
-    projected = rms_norm(residual, None, eps, dtype) @ w.entry
-    inner = gated_gelu(projected[:, :-experts])  # [N, F + E X]
-    weights = route_all(projected[:, -experts:], top_k, w.per_expert_scale)
     dense_width = w.down.shape[0]
+    both_widths = 2 * (dense_width + w.experts_down.shape[0])
+    projected = rms_norm(residual, None, eps, dtype) @ w.entry
+    inner = gated_gelu(projected[:, :both_widths])  # [N, F + E X]
+    weights = route_all(projected[:, both_widths : both_widths + experts], top_k, w.per_expert_scale)
     inner[:, dense_width:].unflatten(1, (experts, -1)).mul_(weights.unsqueeze(-1))
     inner = inner.to(dtype)
     return torch.stack((inner[:, :dense_width] @ w.down, inner[:, dense_width:] @ w.experts_down))
