@@ -44,7 +44,9 @@ def test_info(engine: Engine) -> None:
     assert (info.canvas_length, info.vocab_size, info.context_length) == (8, config.vocab_size, 512)
     assert (info.device, info.precision, info.path) == ("cpu", "float32", tiny_chat_checkpoint())
     assert info.parameters > 10_000
-    assert info.weight_bytes >= 4 * info.parameters
+    # Not exactly four bytes for each: a norm's vector that is folded into the
+    # matrix which reads it is not kept, and a joined matrix has columns of fill.
+    assert 0.98 <= info.weight_bytes / (4 * info.parameters) <= 1.1
     assert engine.eos_ids == {1, 4}
 
 
