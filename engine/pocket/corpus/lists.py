@@ -139,4 +139,4 @@ def _check_numbers(turn: Turn, numbers: list[str | None]) -> str | None:
     return None
 
 
-LIST_TASK = Task("list", 11.0, sample, check, follow_up)
+LIST_TASK = Task("list", 14.0, sample, check, follow_up)

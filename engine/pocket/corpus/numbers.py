@@ -10,6 +10,7 @@ from pocket.corpus.phrasing import phrase, plain
 from pocket.corpus.words import check_list, draw_words, list_turn, listing, reverse_it, sort_it
 
 LARGEST = 99  # of the numbers people are told they may use
+MOST_COUNTED = 6  # steps from the first number to the last, so that short canvases hold most counts
 LARGEST_CARRIED_ON = 120  # of the results that a follow-up goes on from
 SIGNS = {"sum": "+", "difference": "-"}
 
@@ -157,10 +158,18 @@ def check_arithmetic(turn: Turn, text: str) -> str | None:
     return None if int(equation[4]) == result else "wrong result"
 
 
+def _draw_count(rng: random.Random) -> tuple[int, int]:
+    """The lower and the upper end of a count: up to seven numbers anywhere, or from zero or one to twelve at most."""
+    if rng.random() < 0.3:
+        return rng.randint(0, 1), rng.randint(3, 12)
+    low = rng.randint(0, LARGEST - MOST_COUNTED)
+    return low, low + rng.randint(1, MOST_COUNTED)
+
+
 def sample_count(rng: random.Random, held_out: bool) -> Turn:
     while True:
-        low, steps = rng.randint(0, LARGEST - 11), rng.randint(1, 11)
-        start, end = (low, low + steps) if rng.random() < 0.6 else (low + steps, low)
+        low, high = _draw_count(rng)
+        start, end = (low, high) if rng.random() < 0.6 else (high, low)
         if is_held_out("count", start, end) == held_out:
             break
     up = start < end
