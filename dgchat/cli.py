@@ -19,7 +19,7 @@ from dgchat import __version__
 from dgchat.exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from dgchat.answer import Mode
+    from dgchat.inline.answer import Mode
     from dgchat.settings import Settings
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -132,14 +132,14 @@ def _answer(words: Sequence[str], flags: dict[str, Any], mode: Mode) -> Exit:
 
     check_text(settings.system or "", "The system prompt")
     prompt = read_prompt(words, sys.stdin)
-    from dgchat.answer import Request, answer
+    from dgchat.inline.answer import Request, answer
 
     return answer(Request(prompt, settings, mode))
 
 
 def _chat(flags: dict[str, Any]) -> Exit:
     settings = _settings(flags)
-    from dgchat.chat_app import chat
+    from dgchat.app.chat import chat
 
     return chat(settings)
 

@@ -178,7 +178,7 @@ class EngineHost:
             self._session = self._engine.session()
 
     def _answer(self, turn: _Turn) -> None:
-        from dgchat.answer import sampling_of
+        from dgchat.inline.answer import sampling_of
         from dgengine import Block, Step
 
         if self._engine is None or self._session is None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dgchat.canvas import Canvas
-from dgchat.looks import Styles
+from dgchat.canvas.looks import Styles
+from dgchat.canvas.state import Canvas
 from dgchat.themes import load
 from dgengine import Block, Engine, Sampling, Step
 

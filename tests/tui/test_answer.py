@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgchat import answer as module
-from dgchat.answer import Mode, Request, answer, dumps
 from dgchat.exits import Exit, Failure
+from dgchat.inline import answer as module
+from dgchat.inline.answer import Mode, Request, answer, dumps
 from dgchat.settings import load
 from dgengine import errors
 from tests.tui.fakes import FakeEngine

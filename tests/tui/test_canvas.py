@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dgchat.canvas import Canvas
-from dgchat.layout import Look, Row, Span
+from dgchat.canvas.layout import Look, Row, Span
+from dgchat.canvas.state import Canvas
 from dgchat.themes import SHADES
 from dgengine import Step
 

@@ -10,8 +10,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from dgchat.chat_app import ChatApp
-from dgchat.chat_widgets import Composer, GuideScreen, Reply
+from dgchat.app.chat import ChatApp
+from dgchat.app.widgets import Composer, GuideScreen, Reply
 from dgchat.settings import load
 from dgengine import errors
 from tests.tui.fakes import FakeEngine

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from dgchat import __version__, cli, settings
-from dgchat.answer import Request
 from dgchat.exits import Exit, Failure
+from dgchat.inline.answer import Request
 from dgchat.settings import Settings
 from tests.tui.fakes import Pipe
 
@@ -35,8 +35,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         requests.append(settings)
         return Exit.FINE
 
-    monkeypatch.setattr("dgchat.answer.answer", answer)
-    monkeypatch.setattr("dgchat.chat_app.chat", chat)
+    monkeypatch.setattr("dgchat.inline.answer.answer", answer)
+    monkeypatch.setattr("dgchat.app.chat.chat", chat)
     yield requests
 
 
@@ -237,7 +237,7 @@ def test_failures_and_interrupts_have_their_codes(
         def fail(_: object, error: BaseException = error) -> Exit:
             raise error
 
-        monkeypatch.setattr("dgchat.answer.answer", fail)
+        monkeypatch.setattr("dgchat.inline.answer.answer", fail)
         assert cli.run(["Hello"]) == code
         assert capsys.readouterr().err == said
 
@@ -248,7 +248,7 @@ def test_the_unexpected_is_logged_and_shown_on_request(
     def fail(_: object) -> Exit:
         raise ZeroDivisionError("division by \x1b[31mzero")
 
-    monkeypatch.setattr("dgchat.answer.answer", fail)
+    monkeypatch.setattr("dgchat.inline.answer.answer", fail)
     assert cli.run(["Hello"]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "ZeroDivisionError: division by zero" in err and str(own_state) in err
@@ -263,6 +263,6 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
-    monkeypatch.setattr("dgchat.answer.answer", lambda _: json.loads("{"))
+    monkeypatch.setattr("dgchat.inline.answer.answer", lambda _: json.loads("{"))
     assert cli.run(["Hello"]) == 1
     assert "DGCHAT_DEBUG=1 shows the traceback" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def test_small_things_import_nothing_heavy(environment: dict[str, str], args: li
 
 
 def test_the_chat_is_painted_without_torch(environment: dict[str, str]) -> None:
-    loaded = loaded_by("import dgchat.chat_app, dgchat.watch", environment)
+    loaded = loaded_by("import dgchat.app.chat, dgchat.inline.watch", environment)
     assert not loaded & {"torch", "transformers", "huggingface_hub"}
 
 

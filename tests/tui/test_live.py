@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from dgchat.live import LiveArea
+from dgchat.inline.live import LiveArea
 from tests.tui.screen import Screen
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from dgchat.inline.watch import WatchWriter, can_animate
 from dgchat.settings import Settings, load
-from dgchat.watch import WatchWriter, can_animate
 from dgengine import Sampling
 from tests.tui.fakes import FakeEngine, FakeSession
 from tests.tui.screen import Screen
@@ -31,9 +31,9 @@ def play(
 ) -> tuple[Screen, list[str]]:
     """The screen after an answer (cut off after `until` events), and what stood on it at each step."""
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr("dgchat.live.os.get_terminal_size", lambda _: (columns, lines))
-    monkeypatch.setattr("dgchat.live.LiveArea.size", lambda _: (columns, lines))
-    monkeypatch.setattr("dgchat.watch._MAX_FPS", 1e9)
+    monkeypatch.setattr("dgchat.inline.live.os.get_terminal_size", lambda _: (columns, lines))
+    monkeypatch.setattr("dgchat.inline.live.LiveArea.size", lambda _: (columns, lines))
+    monkeypatch.setattr("dgchat.inline.watch._MAX_FPS", 1e9)
     engine, out = FakeEngine(text, canvas=canvas), Tty()
     writer = WatchWriter(engine, Sampling(), settings(), out)  # type: ignore[arg-type]
     screen, seen, frames = Screen(columns, lines), 0, []
@@ -119,7 +119,7 @@ def test_pace_holds_every_step_for_its_time(monkeypatch: pytest.MonkeyPatch) -> 
         waits.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr("dgchat.watch.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    monkeypatch.setattr("dgchat.inline.watch.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     monkeypatch.setenv("TERM", "xterm")
     engine = FakeEngine("Hi.", steps=4)
     writer = WatchWriter(engine, Sampling(), settings(pace=10.0), Tty())  # type: ignore[arg-type]

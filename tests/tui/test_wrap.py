@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dgchat.wrap import Wrapper, wrap
+from dgchat.inline.wrap import Wrapper, wrap
 
 _TEXT = st.text(st.sampled_from("ab de\n 한é`x  "), max_size=120)
 

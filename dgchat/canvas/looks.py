@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.style import Style
 
-from dgchat.layout import Look, Span
+from dgchat.canvas.layout import Look, Span
 from dgchat.themes import Theme
 
 

@@ -17,12 +17,12 @@ from textual.theme import Theme as TextualTheme
 from textual.widgets import Footer, Static
 
 from dgchat import notes, themes
-from dgchat.answer import system_messages
-from dgchat.chat_widgets import Composer, GuideScreen, Reply
+from dgchat.app.widgets import Composer, GuideScreen, Reply
+from dgchat.canvas.looks import Styles
 from dgchat.exits import Exit, Failure
 from dgchat.host import Answered, EngineHost, Failed, Loading, Ready
 from dgchat.hush import hushed
-from dgchat.looks import Styles
+from dgchat.inline.answer import system_messages
 from dgchat.sanitize import clean, clean_line
 from dgchat.settings import Settings
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias
 
 from dgchat.exits import Exit, of_engine
 from dgchat.hush import hushed
+from dgchat.inline.wrap import Wrapper
 from dgchat.notes import Notes, block_note, default_model_note, done_note, summary
 from dgchat.sanitize import Sanitizer
 from dgchat.settings import Settings
-from dgchat.wrap import Wrapper
 
 if TYPE_CHECKING:
     from dgengine import Done, Engine, Event, Sampling
@@ -244,7 +244,7 @@ def _writer(request: Request, engine: Engine, sampling: Sampling, out: TextIO) -
     if request.mode == "events":
         return EventWriter(engine, out)
     if request.settings.watch and out.isatty():
-        from dgchat.watch import WatchWriter, can_animate
+        from dgchat.inline.watch import WatchWriter, can_animate
 
         if can_animate(out):
             return WatchWriter(engine, sampling, request.settings, out)

@@ -1,6 +1,6 @@
 """The canvas as rows of text: which look each token has, and where it lies.
 
-Nothing here knows a screen: `watch` and `chat_app` draw the rows. Rows keep their first token from step to step
+Nothing here knows a screen: `inline` and `app` draw the rows. Rows keep their first token from step to step
 where they can (`layout.Layout`), so that a word that changes its length moves its own row and not all that follow; the
 text flows anew once, when the block has settled.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
 
-from dgchat.layout import Atom, Layout, Look, Row, Span, split, words
+from dgchat.canvas.layout import Atom, Layout, Look, Row, Span, split, words
 from dgchat.sanitize import strip_controls
 from dgchat.themes import SHADES
 

@@ -15,8 +15,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static, TextArea
 
 from dgchat import guide
-from dgchat.canvas import Canvas
-from dgchat.looks import Styles
+from dgchat.canvas.looks import Styles
+from dgchat.canvas.state import Canvas
 from dgchat.sanitize import clean
 
 if TYPE_CHECKING:

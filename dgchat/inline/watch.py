@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from dgchat.answer import Answer
-from dgchat.canvas import Canvas
-from dgchat.layout import Look, Row
-from dgchat.live import LiveArea
-from dgchat.looks import Styles
+from dgchat.canvas.layout import Look, Row
+from dgchat.canvas.looks import Styles
+from dgchat.canvas.state import Canvas
+from dgchat.inline.answer import Answer
+from dgchat.inline.live import LiveArea
+from dgchat.inline.wrap import Wrapper
 from dgchat.sanitize import Sanitizer
 from dgchat.settings import Settings
 from dgchat.themes import load
-from dgchat.wrap import Wrapper
 
 if TYPE_CHECKING:
     from dgengine import Engine, Event, Sampling, Step
