@@ -32,6 +32,7 @@ _EPILOG = """\b
 Subcommands:
   dgchat config                     every setting, its value and where it comes from
   dgchat help [TOPIC]               the guide, or what it says about a topic
+  dgchat history                    earlier chats; history search WORDS finds one
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -73,10 +74,13 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
         choices = (
             ("config", "settings and where they come from"),
             ("help", "the guide"),
+            ("history", "earlier chats"),
             ("completion", "a completion script"),
         )
     elif words == ["completion"]:
         choices = [(shell, "") for shell in _SHELLS]
+    elif words == ["history"]:
+        choices = [(verb, "") for verb in ("list", "search", "show", "export", "rename", "delete", "restore")]
     elif words == ["help"]:
         from dgchat.guide import entries, sections
 
@@ -115,7 +119,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_eve
     literal = ctx.meta.get("dgchat.literal")
     first = words[0] if words else None
     if first in _SUBCOMMANDS and (literal is None or first in literal):
-        return _SUBCOMMANDS[first](words[1:], flags)
+        return _SUBCOMMANDS[first](words[1:], {**flags, "json": as_json})
     if as_json and as_events:
         raise click.UsageError("--json and --events exclude each other.")
     mode: Mode = "json" if as_json else "events" if as_events else "text"
@@ -185,6 +189,12 @@ def _help(words: Sequence[str], _: dict[str, Any]) -> Exit:
     raise click.UsageError(f"The guide says nothing about {topic!r}; dgchat help prints all of it.")
 
 
+def _history(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.history.command import history
+
+    return history(words, bool(flags["json"]))
+
+
 def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
     if len(words) != 1 or words[0] not in _SHELLS:
         raise click.UsageError(f"dgchat completion takes one of {', '.join(_SHELLS)}.")
@@ -200,6 +210,7 @@ def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
 _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
     "config": _config,
     "help": _help,
+    "history": _history,
     "completion": _completion,
 }
 

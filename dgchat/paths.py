@@ -15,6 +15,16 @@ def log_file() -> Path:
     return Path(_folder("state")) / "dgchat.log"
 
 
+def history_file() -> Path:
+    """The database of chats: `$XDG_DATA_HOME/dgchat/history.db` or the like."""
+    return Path(_folder("data")) / "history.db"
+
+
+def user_themes() -> Path:
+    """The folder of the user's own themes, beside the settings file."""
+    return Path(_folder("config")) / "themes"
+
+
 def _folder(kind: str) -> str:
     """XDG variables win on every platform; platformdirs itself reads them on Linux alone."""
     import os
@@ -24,5 +34,9 @@ def _folder(kind: str) -> str:
         return os.path.join(base, "dgchat")
     import platformdirs
 
-    find = platformdirs.user_config_dir if kind == "config" else platformdirs.user_state_dir
-    return find("dgchat", appauthor=False)
+    find = {
+        "config": platformdirs.user_config_dir,
+        "state": platformdirs.user_state_dir,
+        "data": platformdirs.user_data_dir,
+    }
+    return find[kind]("dgchat", appauthor=False)

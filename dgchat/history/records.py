@@ -1,0 +1,71 @@
+"""What the database holds, as plain values.
+
+Times are seconds since 1970. Texts are as they were written, not cleaned for a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat: a tree of messages, of which one path is the chat as it stands.
+
+    Attributes:
+        leaf: the last message of that path; None while there is none.
+        messages: how many messages the tree holds, all branches counted.
+    """
+
+    id: int
+    title: str
+    model: str
+    system: str | None
+    created: float
+    updated: float
+    leaf: int | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A question or an answer.
+
+    Attributes:
+        parent: the message before it; None for the first.
+        ids: the tokens of an answer as they were generated, so that a resumed chat never tokenises them anew.
+        reason: why an answer ended ("eos", "length", "cancelled"); None for questions.
+        stats: counts and times of an answer.
+        siblings: ids of all messages that answer or follow the same one, this one among them, oldest first.
+        traced: whether the steps of its denoising are kept.
+    """
+
+    id: int
+    conversation: int
+    parent: int | None
+    role: Role
+    text: str
+    created: float
+    ids: tuple[int, ...] = ()
+    reason: str | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    siblings: tuple[int, ...] = ()
+    traced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found.
+
+    Attributes:
+        excerpt: its text around the words; each word found stands between `FOUND_BEGIN` and `FOUND_END` of `store`.
+    """
+
+    conversation: Conversation
+    message: int
+    role: Role
+    excerpt: str
