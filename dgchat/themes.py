@@ -1,4 +1,7 @@
-"""Palettes: one TOML file each, in themes/ of the repository and in dgchat/_themes of the wheel."""
+"""Palettes: one TOML file each, in themes/ of the repository and in dgchat/_themes of the wheel.
+
+The user's own lie in the folder `themes` beside the settings file; one with the name of ours takes its place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgchat.exits import Exit, Failure
+from dgchat.paths import user_themes
 
 _COLORS = (
     "primary",
@@ -47,20 +51,31 @@ class Theme:
 
 
 def names() -> list[str]:
-    """The palettes that are there, sorted."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    """The palettes that are there, the user's among them, sorted; what a broken file holds is not looked at."""
+    return sorted({path.stem for folder in (_folder(), user_themes()) for path in folder.glob("*.toml")})
 
 
 def load(name: str) -> Theme:
     """The palette of this name; "auto" is the light or the dark one, by what the terminal says of itself.
 
     Raises:
-        Failure: no such palette, or a file that lacks a colour (exit code 2).
+        Failure: no such palette, or a file that cannot be read or lacks a colour (exit code 2).
     """
     name = _by_terminal() if name == "auto" else name
     if name not in names():
         raise Failure(f"There is no theme {name!r}; there are auto, {', '.join(names())}.", Exit.USAGE)
-    return parse((_folder() / f"{name}.toml").read_text("utf-8"), name)
+    try:
+        return parse(file_of(name).read_bytes().decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise Failure(f"The theme {name} is not UTF-8 text (byte {error.start}).", Exit.USAGE) from error
+    except OSError as error:
+        raise Failure(f"The theme {name} cannot be read: {error.strerror}.", Exit.USAGE) from error
+
+
+def file_of(name: str) -> Path:
+    """Where the palette of this name is read from."""
+    own = user_themes() / f"{name}.toml"
+    return own if own.exists() else _folder() / f"{name}.toml"
 
 
 def parse(text: str, name: str) -> Theme:

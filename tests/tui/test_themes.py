@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dgchat import themes
@@ -22,6 +24,49 @@ def contrast(one: str, other: str) -> float:
 
 def test_there_is_a_dark_and_a_light_one() -> None:
     assert {themes.load(name).dark for name in themes.names()} == {True, False}
+
+
+def test_there_are_at_least_eight_and_among_them_one_in_greys_alone() -> None:
+    assert len(themes.names()) >= 8
+    mono = themes.load("mono")
+    assert all(
+        color[1:3] == color[3:5] == color[5:7] for colors in (mono.colors, mono.canvas) for color in colors.values()
+    )
+
+
+def test_the_high_contrast_one_is_just_that() -> None:
+    theme = themes.load("contrast")
+    background = theme.colors["background"]
+    assert contrast(theme.colors["foreground"], background) == pytest.approx(21)
+    texts = [*(theme.colors[key] for key in ("primary", "secondary", "accent", "error")), theme.canvas["canvas-warm"]]
+    assert min(contrast(color, background) for color in texts) >= 7
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's own themes."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "dgchat" / "themes"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_users_own_themes_come_first(folder: Path) -> None:
+    text = (themes.file_of("night")).read_text().replace("#e6e3dc", "#ffffff")
+    (folder / "mine.toml").write_text(text)
+    (folder / "night.toml").write_text(text)
+    assert "mine" in themes.names()
+    assert themes.load("mine").colors["foreground"] == themes.load("night").colors["foreground"] == "#ffffff"
+    (folder / "night.toml").unlink()
+    assert themes.load("night").colors["foreground"] == "#e6e3dc"
+
+
+@pytest.mark.parametrize("content", [b"dark = tr", b"\xff\xfe", b""])
+def test_a_broken_file_of_the_user_is_refused_in_a_sentence(folder: Path, content: bytes) -> None:
+    (folder / "mine.toml").write_bytes(content)
+    assert "mine" in themes.names()
+    with pytest.raises(Failure, match="theme mine"):
+        themes.load("mine")
 
 
 @pytest.mark.parametrize("name", themes.names())
@@ -67,5 +112,5 @@ def test_a_broken_theme_is_refused(text: str, said: str) -> None:
 
 
 def test_an_unknown_theme_names_those_there_are() -> None:
-    with pytest.raises(Failure, match="there are auto, day, night"):
+    with pytest.raises(Failure, match="there are auto, clear, contrast, day"):
         themes.load("../../etc/passwd")
