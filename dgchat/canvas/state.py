@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 Pieces: TypeAlias = Callable[[Sequence[int]], list[str]]
 """The text of each token of a sequence, "" for special ones: `Engine.pieces`."""
 
+class Mode(Enum):
+    """What the colours of the canvas tell."""
+
+    STATE = "state"
+    ENTROPY = "entropy"
+    AGE = "age"
+    CHANGE = "change"
+
+
+_OLD_STEPS = 8  # A token that has stood for so many steps is as bright as can be.
+_MANY_CHANGES = 6  # One that has changed so often is as cold as can be.
 _NOISE_NATS = 2.0  # Above this entropy the most probable token says nothing yet.
 _RAIN = "░▒░·"
 _BACK_STEPS = 2  # How long a token that was taken back stays marked.
@@ -39,13 +51,16 @@ class _Token:
     shade: int = 0
     held: int | None = None  # the id that was accepted last
     back: int = 0  # steps that it stays marked as taken back
+    age: int = 0  # steps since it was last another
+    changes: int = 0  # how often it became another
+    nats: float = _NOISE_NATS
     breaks: bool = False  # its newline breaks the row: it was accepted, and the draft has not changed since
 
 
 class Canvas:
     """One block being denoised."""
 
-    def __init__(self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "") -> None:
+    def __init__(self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "", motion: bool = True) -> None:
         """Starts with pure noise.
 
         Args:
@@ -53,42 +68,55 @@ class Canvas:
             pieces: the text of tokens.
             ends: ids of end-of-sequence tokens: nothing is drawn from the first accepted one on.
             head: settled text of the line that the canvas goes on.
+            motion: whether noise looks different at each step.
+
+        Attributes:
+            taken_back: how many tokens were accepted and then changed, so far.
         """
+        self.motion = motion
         self._pieces = pieces
         self._ends = ends
         self._head = head
         self._tokens = [_Token() for _ in range(length)]
         self._texts: list[str] = []
         self._step = 0
+        self.taken_back = 0
         self._layout = Layout()
         self._height = 0
 
     def take(self, step: Step) -> None:
         """Takes over what a step has made of the canvas."""
-        self._step = step.step
+        self._step = step.step if self.motion else 0
         draft = step.draft.tolist()
         self._texts = [strip_controls(text) for text in self._pieces(draft)]
         states = zip(draft, step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
         for token, (id_, entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
-            _advance(token, id_, entropy, accepted, pinned)
+            self.taken_back += _advance(token, id_, entropy, accepted, pinned)
 
     @property
     def accepted(self) -> int:
         """Positions that the last step accepted, or that are pinned."""
         return sum(token.look in (Look.ACCEPTED, Look.PINNED) for token in self._tokens)
 
-    def rows(self, width: int, marks: bool = False) -> list[Row]:
+    @property
+    def mean_entropy(self) -> float:
+        """In nats, over the positions that are not pinned."""
+        free = [token.nats for token in self._tokens if token.look is not Look.PINNED]
+        return sum(free) / len(free) if free else 0.0
+
+    def rows(self, width: int, marks: bool = False, mode: Mode = Mode.STATE) -> list[Row]:
         """The canvas in rows of at most `width` cells; never fewer of them than before at this width.
 
         Args:
             width: in cells, at least 1.
             marks: show the looks by glyphs, for screens without colour.
+            mode: what the shades tell.
         """
-        rows = self._layout.rows(self._atoms(marks), width)
+        rows = self._layout.rows(self._atoms(marks, mode), width)
         self._height = max(self._height if self._layout.same_width else 0, len(rows))
         return rows + [()] * (self._height - len(rows))
 
-    def _atoms(self, marks: bool) -> Iterable[Atom]:
+    def _atoms(self, marks: bool, mode: Mode) -> Iterable[Atom]:
         for place, text in enumerate(words(self._head)):
             yield from split(text, place - len(self._head) - 1, Span("", Look.SETTLED), breaks=True)
         rain = random.Random(self._step)
@@ -96,20 +124,31 @@ class Canvas:
             if token.id in self._ends and token.breaks:
                 return
             text = self._texts[place] if self._texts else " " + "x" * (_BLANK_CELLS - 1)
-            yield from split(_drawn(text, token.look, marks, rain), place, _span_of(token), token.breaks)
+            yield from split(_drawn(text, token.look, marks, rain), place, _span_of(token, mode), token.breaks)
 
 
-def _advance(token: _Token, id_: int, entropy: float, accepted: bool, pinned: bool) -> None:
-    """Moves one position on by a step."""
+def _advance(token: _Token, id_: int, entropy: float, accepted: bool, pinned: bool) -> bool:
+    """Moves one position on by a step; tells whether a token that was accepted has changed."""
+    changed = token.id not in (-1, id_)
+    token.age = 0 if changed else token.age + 1
+    token.changes += changed
+    token.nats = 0.0 if pinned else entropy
+    back = token.held is not None and token.held != id_
     token.back = max(0, token.back - 1)
-    if token.held is not None and token.held != id_:
+    if back:
         token.held, token.back = None, _BACK_STEPS
     if accepted:
         token.held = id_
     token.breaks = accepted or pinned or (token.breaks and token.id == id_)
     token.id = id_
     token.look = _look(token, entropy, accepted, pinned)
-    token.shade = round((SHADES - 1) * (1 - min(max(entropy, 0.0) / _NOISE_NATS, 1.0)))
+    token.shade = _shade(1 - max(entropy, 0.0) / _NOISE_NATS)
+    return back
+
+
+def _shade(share: float) -> int:
+    """The shade for a share of certainty; what lies outside 0 to 1 is as the nearer end."""
+    return round((SHADES - 1) * min(max(share, 0.0), 1.0))
 
 
 def _look(token: _Token, entropy: float, accepted: bool, pinned: bool) -> Look:
@@ -122,8 +161,15 @@ def _look(token: _Token, entropy: float, accepted: bool, pinned: bool) -> Look:
     return Look.PROVISIONAL if entropy <= _NOISE_NATS else Look.NOISE
 
 
-def _span_of(token: _Token) -> Span:
-    return Span("", token.look, token.shade if token.look is Look.PROVISIONAL else 0)
+def _span_of(token: _Token, mode: Mode) -> Span:
+    if mode is Mode.STATE or token.look in (Look.NOISE, Look.PINNED):
+        return Span("", token.look, token.shade if token.look is Look.PROVISIONAL else 0)
+    shade = {
+        Mode.ENTROPY: token.shade,
+        Mode.AGE: _shade(token.age / _OLD_STEPS),
+        Mode.CHANGE: _shade(1 - token.changes / _MANY_CHANGES),
+    }[mode]
+    return Span("", Look.PROVISIONAL, shade)
 
 
 def _drawn(text: str, look: Look, marks: bool, rain: random.Random) -> str:

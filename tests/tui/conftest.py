@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Logs, settings and chats lie in a folder of the test, and the screen's looks do not depend on who runs it; yields the log."""
+    """The screen's looks do not depend on who runs the tests, and files lie in a folder of the test; yields the log."""
     for kind in ("state", "config", "data"):
         monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(tmp_path / kind))
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORFGBG", "COLUMNS", "LINES"):

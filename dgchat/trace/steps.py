@@ -1,0 +1,127 @@
+"""The steps of an answer as dense planes, small enough to keep for every answer.
+
+A block of 256 positions and 48 steps takes 61 KiB without the candidates; see `bytes_held`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dgengine.events import Block, Event, Step
+
+MOST_NATS: Final = 12.5  # the entropy that the coarsest code stands for: ln of a vocabulary of 262,144 tokens
+_CODES = 255
+
+
+def code_entropy(nats: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Entropy in one byte: codes lie close together near zero, where acceptance is decided."""
+    share = np.sqrt(np.clip(nats, 0.0, MOST_NATS) / MOST_NATS)
+    codes: NDArray[np.uint8] = np.rint(_CODES * share).astype(np.uint8)
+    return codes
+
+
+def decode_entropy(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The entropy, in nats, that codes stand for."""
+    nats: NDArray[np.float32] = (MOST_NATS * (codes.astype(np.float32) / _CODES) ** 2).astype(np.float32)
+    return nats
+
+
+@dataclass
+class BlockTrace:
+    """The steps of one block; S steps of C positions, K candidates.
+
+    Attributes:
+        number: of the block, from 1.
+        length: C.
+        tokens: int32 [n], what the block added to the answer; empty while it runs.
+        converged: False while it runs, and when the step limit ended it.
+        drafts: S rows int32 [C]; entropy: S rows of codes uint8 [C].
+        accepted, pinned: S rows of packed bits uint8 [ceil(C / 8)].
+        temperatures, seconds: S numbers.
+        top_ids, top_codes: S rows int32 and uint8 [C, K] where candidates were traced, else empty; probabilities in
+            units of 1/255.
+    """
+
+    number: int
+    length: int
+    tokens: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    converged: bool = False
+    drafts: list[NDArray[np.int32]] = field(default_factory=list)
+    entropy: list[NDArray[np.uint8]] = field(default_factory=list)
+    accepted: list[NDArray[np.uint8]] = field(default_factory=list)
+    pinned: list[NDArray[np.uint8]] = field(default_factory=list)
+    temperatures: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    top_ids: list[NDArray[np.int32]] = field(default_factory=list)
+    top_codes: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many steps there are."""
+        return len(self.drafts)
+
+    def add(self, step: Step) -> None:
+        """Keeps a step."""
+        self.drafts.append(step.draft.astype(np.int32))
+        self.entropy.append(code_entropy(step.entropy))
+        self.accepted.append(np.packbits(step.accepted))
+        self.pinned.append(np.packbits(step.pinned))
+        self.temperatures.append(step.temperature)
+        self.seconds.append(step.seconds)
+        if step.top_ids is not None and step.top_probs is not None:
+            self.top_ids.append(step.top_ids.astype(np.int32))
+            self.top_codes.append(np.rint(_CODES * step.top_probs).astype(np.uint8))
+
+    def step(self, number: int) -> Step:
+        """Step `number`, from 1, as the engine gave it but for the rounding; its canvas is the draft.
+
+        Raises:
+            IndexError: there is no such step.
+        """
+        if not 1 <= number <= len(self):
+            raise IndexError(f"block {self.number} has steps 1 to {len(self)}, not {number}")
+        place = number - 1
+        traced = place < len(self.top_ids)
+        probs = self.top_codes[place].astype(np.float32) / _CODES if traced else None
+        return Step(
+            self.number, number, self.temperatures[place], self.seconds[place],
+            draft=self.drafts[place], canvas=self.drafts[place], entropy=decode_entropy(self.entropy[place]),
+            accepted=self._bits(self.accepted[place]), pinned=self._bits(self.pinned[place]),
+            top_ids=self.top_ids[place] if traced else None, top_probs=probs,
+        )  # fmt: skip
+
+    def _bits(self, packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return np.unpackbits(packed, count=self.length).astype(np.bool_)
+
+
+class StepTrace:
+    """The blocks of an answer, from the engine's events or from a file."""
+
+    def __init__(self, blocks: list[BlockTrace] | None = None) -> None:
+        self.blocks: list[BlockTrace] = blocks or []
+
+    def take(self, event: Event) -> None:
+        """Keeps what the event tells of the canvas; other events are left out."""
+        if isinstance(event, Step):
+            self._block(event).add(event)
+        elif isinstance(event, Block):
+            for block in self.blocks:
+                if block.number == event.block:
+                    block.tokens, block.converged = event.tokens.astype(np.int32), event.converged
+
+    def _block(self, step: Step) -> BlockTrace:
+        if not self.blocks or self.blocks[-1].number != step.block:
+            self.blocks.append(BlockTrace(step.block, len(step.draft)))
+        return self.blocks[-1]
+
+    def __len__(self) -> int:
+        """How many steps all blocks have together."""
+        return sum(map(len, self.blocks))
+
+    def bytes_held(self) -> int:
+        """Memory that the planes take."""
+        planes = ("drafts", "entropy", "accepted", "pinned", "top_ids", "top_codes")
+        return sum(row.nbytes for block in self.blocks for plane in planes for row in getattr(block, plane))

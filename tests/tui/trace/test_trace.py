@@ -1,0 +1,128 @@
+"""Traces: what was seen comes back, in little room, and damaged ones are refused in a sentence."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgchat.trace.codec import TraceError, pack, unpack
+from dgchat.trace.steps import MOST_NATS, StepTrace, code_entropy, decode_entropy
+from dgengine import Block, Step
+
+
+def step(rng: np.random.Generator, block: int, number: int, length: int, candidates: int = 0) -> Step:
+    top = np.sort(rng.random((length, candidates)).astype(np.float32))[:, ::-1] / max(1, candidates)
+    return Step(
+        block, number, float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.001, 0.1)),
+        draft=rng.integers(0, 262_144, length).astype(np.int32), canvas=rng.integers(0, 9, length).astype(np.int32),
+        entropy=rng.gamma(0.5, 1.0, length).astype(np.float32), accepted=rng.random(length) < 0.3,
+        pinned=rng.random(length) < 0.1,
+        top_ids=rng.integers(0, 262_144, (length, candidates)).astype(np.int32) if candidates else None,
+        top_probs=top if candidates else None,
+    )  # fmt: skip
+
+
+def traced(seed: int, blocks: int, steps: int, length: int, candidates: int = 0) -> tuple[StepTrace, list[Step]]:
+    rng = np.random.default_rng(seed)
+    trace, given_steps = StepTrace(), []
+    for block in range(1, blocks + 1):
+        for number in range(1, steps + 1):
+            given_steps.append(step(rng, block, number, length, candidates))
+            trace.take(given_steps[-1])
+        trace.take(Block(block, given_steps[-1].draft[: length // 2], steps, block % 2 == 0))
+    return trace, given_steps
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 3), st.integers(1, 5), st.integers(1, 70), st.integers(0, 3))
+def test_what_was_seen_comes_back(seed: int, blocks: int, steps: int, length: int, candidates: int) -> None:
+    trace, seen = traced(seed, blocks, steps, length, candidates)
+    again = unpack(pack(trace))
+    assert len(again) == len(trace) == len(seen)
+    frames = [block.step(number) for block in again.blocks for number in range(1, len(block) + 1)]
+    for frame, original in zip(frames, seen, strict=True):
+        assert (frame.block, frame.step) == (original.block, original.step)
+        assert frame.temperature == pytest.approx(original.temperature, rel=1e-6)
+        for name in ("draft", "accepted", "pinned"):
+            np.testing.assert_array_equal(getattr(frame, name), getattr(original, name))
+        np.testing.assert_allclose(frame.entropy, original.entropy, atol=0.1)
+        if candidates:
+            assert frame.top_probs is not None and original.top_probs is not None
+            np.testing.assert_array_equal(frame.top_ids, original.top_ids)
+            np.testing.assert_allclose(frame.top_probs, original.top_probs, atol=1 / 500)
+    for mine, other in zip(again.blocks, trace.blocks, strict=True):
+        np.testing.assert_array_equal(mine.tokens, other.tokens)
+        assert mine.converged is other.converged
+
+
+def test_a_long_answer_takes_little_room() -> None:
+    """4,000 tokens in blocks of 256 at 48 steps; noise as it is here does not compress, real drafts do."""
+    trace, _ = traced(1, 16, 48, 256)
+    assert trace.bytes_held() < 2 * 2**20
+
+
+@given(st.floats(0, 20, width=32))
+def test_entropy_is_finest_where_acceptance_is_decided(nats: float) -> None:
+    back = float(decode_entropy(code_entropy(np.array([nats], np.float32)))[0])
+    assert abs(back - min(nats, MOST_NATS)) <= 0.003 + 0.03 * min(nats, MOST_NATS) ** 0.5 * MOST_NATS**0.5
+    assert (back == 0) == (nats < MOST_NATS / (4 * 255**2)) or nats == pytest.approx(MOST_NATS / (4 * 255**2))
+
+
+def test_no_such_step() -> None:
+    trace, _ = traced(1, 1, 3, 8)
+    for number in (0, 4, -1):
+        with pytest.raises(IndexError, match="steps 1 to 3"):
+            trace.blocks[0].step(number)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
+def test_a_damaged_trace_is_refused_in_a_sentence(damage: list[tuple[float, int]]) -> None:
+    data = bytearray(pack(traced(3, 2, 3, 20, 2)[0]))
+    for where, value in damage:
+        data[int(where * len(data))] = value
+    try:
+        unpack(bytes(data))
+    except TraceError as error:
+        assert str(error).startswith("The trace") and "\n" not in str(error)[:200]
+
+
+@given(st.binary(max_size=300))
+def test_anything_else_is_refused_in_a_sentence(data: bytes) -> None:
+    with pytest.raises(TraceError):
+        unpack(data)
+
+
+def archive(**arrays: object) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def test_traces_that_lie() -> None:
+    good = dict(np.load(io.BytesIO(pack(traced(3, 1, 3, 20)[0]))))
+    for name, value, said in [
+        ("version", np.array(9), "version 9"),
+        ("blocks", np.array(10**9), "claims"),
+        ("blocks", np.array(2), "damaged"),
+        ("0.about", np.array([1, 10**9, 0]), "canvas of"),
+        ("0.drafts", np.zeros((3, 19), np.int32), "drafts has"),
+        ("0.drafts", np.zeros((3, 20), np.float64), "drafts has"),
+        ("0.drafts", np.array([{}], object), "damaged"),
+        ("0.top_ids", np.zeros((3, 20, 2), np.int32), "damaged"),
+    ]:
+        with pytest.raises(TraceError, match=said):
+            unpack(archive(**{**good, name: value}))
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("0.drafts.npy", bytes(300 * 2**20))
+    with pytest.raises(TraceError, match="more than 256 MiB"):
+        unpack(out.getvalue())
