@@ -58,7 +58,11 @@ class _Token:
 
 
 class Canvas:
-    """One block being denoised."""
+    """One block being denoised.
+
+    Attributes:
+        taken_back: how many tokens were accepted and then changed, so far.
+    """
 
     def __init__(self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "", motion: bool = True) -> None:
         """Starts with pure noise.
@@ -69,9 +73,6 @@ class Canvas:
             ends: ids of end-of-sequence tokens: nothing is drawn from the first accepted one on.
             head: settled text of the line that the canvas goes on.
             motion: whether noise looks different at each step.
-
-        Attributes:
-            taken_back: how many tokens were accepted and then changed, so far.
         """
         self.motion = motion
         self._pieces = pieces
