@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from dgchat.history.records import Message
+from dgchat.history.records import Message, NewAnswer
 from dgchat.history.store import Store
 from dgchat.sanitize import clean
 
@@ -81,17 +81,10 @@ class Conversation:
             self.path = self.path[:-1]
         return self.path[-1] if self.path else None
 
-    def answer(
-        self, text: str, ids: Iterable[int], reason: str, stats: Mapping[str, Any] | None, trace: bytes | None
-    ) -> Message:
+    def answer(self, answer: NewAnswer) -> Message:
         """Adds an answer to the end of the path, which must be a question."""
-        ids = tuple(ids)
-
-        def keep() -> Message:
-            return self._store.add_answer(self.path[-1].id, text, ids, reason=reason, stats=stats, trace=trace)
-
         assert self.path[-1].role == "user"
-        return self._append(keep)
+        return self._append(lambda: self._store.add_answer(self.path[-1].id, answer))
 
     def switch(self, message: Message, by: int) -> bool:
         """Goes to the branch that is `by` places after that of `message`; False at either end."""
@@ -142,8 +135,5 @@ class Conversation:
                 )
                 self.id = self.path[-1].conversation
             else:
-                self.path.append(
-                    store.add_answer(
-                        self.path[-1].id, message.text, message.ids, reason=message.reason, stats=message.stats
-                    )
-                )
+                answer = NewAnswer(message.text, message.ids, message.thought, message.reason, message.stats)
+                self.path.append(store.add_answer(self.path[-1].id, answer))

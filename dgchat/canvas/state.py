@@ -64,7 +64,9 @@ class Canvas:
         taken_back: how many tokens were accepted and then changed, so far.
     """
 
-    def __init__(self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "", motion: bool = True) -> None:
+    def __init__(
+        self, length: int, pieces: Pieces, ends: frozenset[int] = frozenset(), head: str = "", motion: bool = True
+    ) -> None:
         """Starts with pure noise.
 
         Args:

@@ -44,7 +44,7 @@ def open_history(path: Path) -> Opened:
         )
     except sqlite3.OperationalError as error:  # locked, read-only, no room: nothing is wrong with the file itself
         return _in_memory(path, error)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a damaged schema may not even be UTF-8
         return _set_aside(path, error)
     except OSError as error:
         return _in_memory(path, error)

@@ -5,7 +5,7 @@ Times are seconds since 1970. Texts are as they were written, not cleaned for a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,7 @@ class Message:
 
     Attributes:
         parent: the message before it; None for the first.
+        thought: what the model thought before it answered.
         ids: the tokens of an answer as they were generated, so that a resumed chat never tokenises them anew.
         reason: why an answer ended ("eos", "length", "cancelled"); None for questions.
         stats: counts and times of an answer.
@@ -50,11 +51,28 @@ class Message:
     role: Role
     text: str
     created: float
+    thought: str = ""
     ids: tuple[int, ...] = ()
     reason: str | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
     siblings: tuple[int, ...] = ()
     traced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """What there is to keep of an answer; see `Message`.
+
+    Attributes:
+        trace: the steps of its denoising, as `trace.codec` packs them; None for none.
+    """
+
+    text: str
+    ids: Sequence[int] = ()
+    thought: str = ""
+    reason: str | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    trace: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ CREATE TABLE messages (
     parent INTEGER REFERENCES messages (id) ON DELETE SET NULL,
     role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
     text TEXT NOT NULL,
+    thought TEXT NOT NULL DEFAULT '',
     ids BLOB,
     created REAL NOT NULL,
     reason TEXT,

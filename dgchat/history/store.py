@@ -11,12 +11,12 @@ import re
 import sqlite3
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from dgchat.history.records import Conversation, Hit, Message, Role
+from dgchat.history.records import Conversation, Hit, Message, NewAnswer, Role
 from dgchat.history.schema import prepare
 
 BUSY_SECONDS: Final = 10.0  # how long a write waits for another instance's
@@ -31,7 +31,7 @@ SELECT id, title, model, system, created, updated, leaf,
 FROM conversations
 """
 _MESSAGE = """
-SELECT id, conversation, parent, role, text, created, ids, reason, stats,
+SELECT id, conversation, parent, role, text, thought, created, ids, reason, stats,
        EXISTS (SELECT 1 FROM traces WHERE traces.message = messages.id)
 FROM messages
 """
@@ -121,18 +121,9 @@ class Store:
                     (title_of(text), model, system, now, now),
                 )
                 conversation = int(row.lastrowid or 0)
-            return self._add(conversation, parent, "user", text)
+            return self._add(conversation, parent, "user", NewAnswer(text))
 
-    def add_answer(
-        self,
-        parent: int,
-        text: str,
-        ids: Iterable[int] = (),
-        *,
-        reason: str | None = None,
-        stats: Mapping[str, Any] | None = None,
-        trace: bytes | None = None,
-    ) -> Message:
+    def add_answer(self, parent: int, answer: NewAnswer) -> Message:
         """Keeps an answer to the question `parent`, and its trace; the chat as it stands then ends in it.
 
         Raises:
@@ -142,32 +133,23 @@ class Store:
             row = self._db.execute("SELECT conversation FROM messages WHERE id = ?", (parent,)).fetchone()
             if row is None:
                 raise LookupError(f"no message {parent}")
-            return self._add(row[0], parent, "assistant", text, array("i", ids).tobytes(), reason, stats, trace)
+            return self._add(row[0], parent, "assistant", answer)
 
-    def _add(
-        self,
-        conversation: int,
-        parent: int | None,
-        role: Role,
-        text: str,
-        ids: bytes | None = None,
-        reason: str | None = None,
-        stats: Mapping[str, Any] | None = None,
-        trace: bytes | None = None,
-    ) -> Message:
+    def _add(self, conversation: int, parent: int | None, role: Role, said: NewAnswer) -> Message:
         self.conversation(conversation)
         known = self._db.execute("SELECT 1 FROM messages WHERE (conversation, id) = (?, ?)", (conversation, parent))
         if parent is not None and known.fetchone() is None:
             raise LookupError(f"no message {parent} in conversation {conversation}")
         now = time.time()
+        ids, stats = array("i", said.ids).tobytes(), json.dumps(dict(said.stats))
         row = self._db.execute(
-            "INSERT INTO messages (conversation, parent, role, text, ids, created, reason, stats)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (conversation, parent, role, text, ids, now, reason, None if stats is None else json.dumps(stats)),
+            "INSERT INTO messages (conversation, parent, role, text, thought, ids, created, reason, stats)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (conversation, parent, role, said.text, said.thought, ids or None, now, said.reason, stats),
         )
         number = int(row.lastrowid or 0)
-        if trace is not None:
-            self._db.execute("INSERT INTO traces (message, data) VALUES (?, ?)", (number, trace))
+        if said.trace is not None:
+            self._db.execute("INSERT INTO traces (message, data) VALUES (?, ?)", (number, said.trace))
         self._db.execute("UPDATE conversations SET leaf = ?, updated = ? WHERE id = ?", (number, now, conversation))
         return self.message(number)
 
@@ -294,7 +276,7 @@ class Store:
         return hits
 
     def _message(self, row: Sequence[Any]) -> Message:
-        number, conversation, parent, role, text, created, ids, reason, stats, traced = row
+        number, conversation, parent, role, text, thought, created, ids, reason, stats, traced = row
         siblings = self._db.execute(
             "SELECT id FROM messages WHERE conversation = ? AND parent IS ? AND role = ? ORDER BY id",
             (conversation, parent, role),
@@ -304,7 +286,7 @@ class Store:
         except ValueError as error:
             raise sqlite3.DatabaseError(f"message {number} is damaged: {error}") from error
         return Message(
-            number, conversation, parent, role, text, created, ids=tokens, reason=reason, stats=counts,
+            number, conversation, parent, role, text, created, thought=thought, ids=tokens, reason=reason, stats=counts,
             siblings=tuple(sibling for (sibling,) in siblings), traced=bool(traced),
         )  # fmt: skip
 

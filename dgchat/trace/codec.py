@@ -47,7 +47,7 @@ def pack(trace: StepTrace) -> bytes:
     return out.getvalue()
 
 
-def _stack(rows: list[NDArray[Any]], kind: type[np.generic], width: int) -> NDArray[Any]:
+def _stack(rows: list[NDArray[Any]], kind: type[Any], width: int) -> NDArray[Any]:
     return np.stack(rows).astype(kind) if rows else np.empty((0, width), kind)
 
 
@@ -100,7 +100,7 @@ def _block(arrays: dict[str, NDArray[Any]], place: int) -> BlockTrace:
 
 
 def _checked(
-    arrays: dict[str, NDArray[Any]], name: str, kind: type[np.generic], shape: tuple[int | None, ...]
+    arrays: dict[str, NDArray[Any]], name: str, kind: type[Any], shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """The array, of this type and shape; None in the shape is any length."""
     array = arrays[name]

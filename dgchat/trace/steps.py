@@ -85,13 +85,19 @@ class BlockTrace:
             raise IndexError(f"block {self.number} has steps 1 to {len(self)}, not {number}")
         place = number - 1
         traced = place < len(self.top_ids)
-        probs = self.top_codes[place].astype(np.float32) / _CODES if traced else None
+        probs = (self.top_codes[place] / np.float32(_CODES)).astype(np.float32) if traced else None
         return Step(
             self.number, number, self.temperatures[place], self.seconds[place],
             draft=self.drafts[place], canvas=self.drafts[place], entropy=decode_entropy(self.entropy[place]),
             accepted=self._bits(self.accepted[place]), pinned=self._bits(self.pinned[place]),
             top_ids=self.top_ids[place] if traced else None, top_probs=probs,
         )  # fmt: skip
+
+    @property
+    def bytes_a_step(self) -> int:
+        """Memory that a step's planes take; 0 before the first."""
+        planes = (self.drafts, self.entropy, self.accepted, self.pinned, self.top_ids, self.top_codes)
+        return sum(plane[0].nbytes for plane in planes if plane)
 
     def _bits(self, packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
         return np.unpackbits(packed, count=self.length).astype(np.bool_)
@@ -123,5 +129,4 @@ class StepTrace:
 
     def bytes_held(self) -> int:
         """Memory that the planes take."""
-        planes = ("drafts", "entropy", "accepted", "pinned", "top_ids", "top_codes")
-        return sum(row.nbytes for block in self.blocks for plane in planes for row in getattr(block, plane))
+        return sum(block.bytes_a_step * len(block) for block in self.blocks)

@@ -171,6 +171,25 @@ class ChatTokenizer:
         vocabulary = self._tokenizer.get_vocab()
         return _without_spans(kept, vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
 
+    def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
+        """What the model thought, and what it answered, as text; no thought where the checkpoint knows of none.
+
+        The thought stands between `<|channel>thought` and `<channel|>`, at the head of the answer; while it has no
+        end, all of it is thought.
+        """
+        kept = [int(i) for i in ids]
+        vocabulary = self._tokenizer.get_vocab()
+        if not {_THOUGHT_OPEN, _THOUGHT_CLOSE} <= vocabulary.keys():
+            return "", self.decode(kept)
+        answer = _without_spans(kept, vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
+        if len(answer) == len(kept):
+            return "", self.decode(kept)
+        opening = kept.index(vocabulary[_THOUGHT_OPEN])
+        closing = vocabulary[_THOUGHT_CLOSE]
+        end = kept.index(closing, opening) if closing in kept[opening:] else len(kept)
+        thought = self.decode(kept[opening + 1 : end]).removeprefix("thought").strip()
+        return thought, self.decode(answer).lstrip("\n")
+
     @cached_property
     def _strips_thoughts(self) -> bool:
         """Whether the template drops the thought channel of past answers: found out by trying it."""

@@ -153,6 +153,10 @@ class Engine:
         """Token ids to text, without special tokens."""
         return self.tokenizer.decode(ids)
 
+    def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
+        """What the model thought, and what it answered; see `ChatTokenizer.split_thinking`."""
+        return self.tokenizer.split_thinking(ids)
+
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The text that each token id adds: one piece an id; see `ChatTokenizer.pieces`."""
         return self.tokenizer.pieces(ids)

@@ -113,6 +113,17 @@ def test_thoughts_are_cut_from_past_ids_where_the_template_cuts_them() -> None:
     assert with_thought == chat.encode_chat([user("a"), assistant(chat._tokens("ab")), user("b")])
 
 
+def test_thoughts_are_told_from_the_answer() -> None:
+    chat = byte_fallback()
+    vocabulary = chat._tokenizer.get_vocab()
+    opening, closing = vocabulary["<|channel>"], vocabulary["<channel|>"]
+    thought, answer = chat._tokens("a b"), chat._tokens("ab")
+    assert chat.split_thinking([opening, *thought, closing, *answer]) == (chat.decode(thought), chat.decode(answer))
+    assert chat.split_thinking([opening, *thought]) == (chat.decode(thought), "")
+    assert chat.split_thinking(answer) == ("", chat.decode(answer))
+    assert byte_level().split_thinking([40, 41]) == ("", byte_level().decode([40, 41]))
+
+
 def test_thoughts_stay_where_the_template_keeps_them() -> None:
     chat = byte_fallback()
     keeping = ChatTokenizer(chat._tokenizer, chat._eos)

@@ -98,6 +98,10 @@ class FakeEngine:
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.pieces(ids))
 
+    def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
+        thought, mark, answer = self.decode(ids).rpartition("</thought>")
+        return thought + mark.removesuffix("</thought>"), answer
+
     def next_answer(self) -> str:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dgchat.app.conversation import Conversation
-from dgchat.history.records import Message
+from dgchat.history.records import Message, NewAnswer
 from dgchat.history.store import Store
 
 
@@ -27,7 +27,7 @@ def chat(tmp_path: Path, said: Said) -> Conversation:
 
 
 def answer(chat: Conversation, text: str) -> Message:
-    return chat.answer(text, [1, 2], "eos", {"tokens": 2}, None)
+    return chat.answer(NewAnswer(text, [1, 2], reason="eos", stats={"tokens": 2}))
 
 
 def texts(chat: Conversation) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from dgchat.cli import run
 from dgchat.history.command import history
+from dgchat.history.records import NewAnswer
 from dgchat.history.store import Store
 from dgchat.paths import history_file
 from tests.tui.fakes import Pipe
@@ -20,8 +21,9 @@ def two_chats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     with Store(history_file()) as store:
         question = store.add_question(None, None, "A story, please.", model="pocket", system="Be kind.")
-        answer = store.add_answer(question.id, "The fox found a lantern.\n", [1, 2], reason="eos", stats={"tokens": 2})
-        store.add_answer(question.id, "The owl found a kite.", [3], reason="cancelled")
+        found = NewAnswer("The fox found a lantern.\n", [1, 2], "", "eos", {"tokens": 2})
+        answer = store.add_answer(question.id, found)
+        store.add_answer(question.id, NewAnswer("The owl found a kite.", [3], "", "cancelled"))
         store.choose(answer.id)
         store.add_question(None, None, "Add 1 and 2\x1b[31m.", model="pocket")
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgchat.history import schema
+from dgchat.history.records import NewAnswer
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store, title_of
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ def ask(store: Store, *texts: str) -> int:
             message = store.add_question(chat, parent, text, model="pocket")
         else:
             assert parent is not None
-            message = store.add_answer(parent, text, [5, 7, 2**31 - 1], reason="eos", stats={"tokens": 3})
+            message = store.add_answer(parent, NewAnswer(text, [5, 7, 2**31 - 1], "hm", "eos", {"tokens": 3}))
         chat, parent = message.conversation, message.id
     assert chat is not None
     return chat
@@ -51,6 +52,7 @@ def test_what_goes_in_comes_out(store: Store, tmp_path: Path) -> None:
         path = again.path(listed.leaf)
     assert [item.text for item in path][::3] == ["Tell me a story.", "Once there was an owl."]
     assert [item.role for item in path] == ["user", "assistant"] * 2
+    assert path[1].thought == "hm" and path[0].thought == ""
     assert path[1].ids == (5, 7, 2**31 - 1) and path[1].stats == {"tokens": 3} and path[1].reason == "eos"
     assert abs(path[0].created - time.time()) < 60
     assert not path[0].traced
@@ -65,7 +67,7 @@ def test_only_its_owner_may_read_it(store: Store, tmp_path: Path) -> None:
 def test_branches(store: Store) -> None:
     chat = ask(store, "One?", "First.", "Two?", "Second.")
     first, answer, second, _ = store.tree(chat)
-    other = store.add_answer(first.id, "First, again.")
+    other = store.add_answer(first.id, NewAnswer("First, again."))
     assert [item.text for item in store.path(store.conversation(chat).leaf)] == ["One?", "First, again."]
     assert store.message(answer.id).siblings == (answer.id, other.id)
     edited = store.add_question(chat, answer.id, "Two, edited?")
@@ -106,7 +108,7 @@ def test_what_is_not_there(store: Store) -> None:
     chat = ask(store, "Here.")
     message = store.tree(chat)[0].id
     for call in (
-        lambda: store.add_answer(99, "To nobody."),
+        lambda: store.add_answer(99, NewAnswer("To nobody.")),
         lambda: store.add_question(99, None, "Nowhere."),
         lambda: store.add_question(chat, 99, "After nothing."),
         lambda: store.add_question(ask(store, "Other."), message, "After a message of another chat."),
@@ -122,7 +124,7 @@ def test_what_is_not_there(store: Store) -> None:
 
 def test_traces_stand_beside_answers(store: Store) -> None:
     question = store.add_question(None, None, "Why?", model="pocket")
-    answer = store.add_answer(question.id, "Because.", trace=b"\x00trace")
+    answer = store.add_answer(question.id, NewAnswer("Because.", trace=b"\x00trace"))
     assert answer.traced and store.trace(answer.id) == b"\x00trace"
     store.delete(question.conversation)
     store.purge(0)
@@ -186,7 +188,8 @@ def migrated(path: Path, version: int) -> None:
         database.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {version}")
         database.execute("INSERT INTO conversations VALUES (1, 'Old', 'pocket', NULL, 1.0, 2.0, NULL, NULL)")
-        database.execute("INSERT INTO messages VALUES (1, 1, NULL, 'user', 'an old lantern', NULL, 1.0, NULL, NULL)")
+        values = "(1, 1, NULL, 'user', 'an old lantern', '', NULL, 1.0, NULL, NULL)"
+        database.execute(f"INSERT INTO messages VALUES {values}")
         database.execute("UPDATE conversations SET leaf = 1")
     database.close()
 
@@ -197,7 +200,7 @@ def test_older_databases_are_brought_up_to_date(tmp_path: Path, version: int) ->
     with Store(tmp_path / "history.db") as store:
         assert [chat.title for chat in store.conversations()] == ["Old"]
         assert [hit.message for hit in store.search("lantern")] == [1]
-        answer = store.add_answer(1, "a new one", trace=b"x")
+        answer = store.add_answer(1, NewAnswer("a new one", trace=b"x"))
         assert answer.traced and len(store.search("new")) == 1
 
 
@@ -236,6 +239,7 @@ def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
+from dgchat.history.records import NewAnswer
 from dgchat.history.store import Store
 store = Store(Path(sys.argv[1]))
 parent = chat = None
@@ -244,7 +248,7 @@ while True:
     message = store.add_question(chat, parent, f"question {number}", model="pocket")
     chat = message.conversation
     print("q", number, flush=True)
-    parent = store.add_answer(message.id, f"answer {number}", range(100), trace=bytes(20000)).id
+    parent = store.add_answer(message.id, NewAnswer(f"answer {number}", range(100), trace=bytes(20000))).id
     print("a", number, flush=True)
     number += 1
 """

@@ -23,7 +23,7 @@ def step(rng: np.random.Generator, block: int, number: int, length: int, candida
         entropy=rng.gamma(0.5, 1.0, length).astype(np.float32), accepted=rng.random(length) < 0.3,
         pinned=rng.random(length) < 0.1,
         top_ids=rng.integers(0, 262_144, (length, candidates)).astype(np.int32) if candidates else None,
-        top_probs=top if candidates else None,
+        top_probs=top.astype(np.float32) if candidates else None,
     )  # fmt: skip
 
 

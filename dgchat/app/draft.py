@@ -1,0 +1,110 @@
+"""An answer while it is being written: its tokens, its trace, and what there is to say of it. Knows no screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from dgchat.trace.steps import StepTrace
+
+if TYPE_CHECKING:
+    from dgengine import Block, Done, Engine, Event, Step
+
+TRACED_BYTES: Final = 8 * 2**20  # of a longer answer the trace ends there: an endless one must not fill the memory
+_HISTORY = 48  # steps that the panel's curves show
+
+
+@dataclass
+class Curve:
+    """The last values of something that changes with each step."""
+
+    values: list[float] = field(default_factory=list)
+
+    def add(self, value: float) -> None:
+        """Adds the newest, and forgets what is too old to be shown."""
+        self.values = [*self.values[1 - _HISTORY :], value]
+
+
+class Draft:
+    """Takes the events of one answer.
+
+    Attributes:
+        blocks: the tokens of each block that has ended, by its number.
+        trace: the steps, up to `TRACED_BYTES`.
+        step: the newest one; None before the first, and between blocks.
+        waiting: the block that did not settle and waits for a decision; None for none.
+        accepted, entropy: the share of positions accepted, and the mean entropy in nats, over the last steps.
+        steps: denoising steps so far; seconds: how long they took.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.blocks: dict[int, list[int]] = {}
+        self.trace = StepTrace()
+        self.step: Step | None = None
+        self.waiting: Block | None = None
+        self.done: Done | None = None
+        self.accepted, self.entropy = Curve(), Curve()
+        self.steps, self.seconds = 0, 0.0
+
+    def take(self, event: Event) -> None:
+        """The next event."""
+        from dgengine import Block, Done, Step
+
+        match event:
+            case Step():
+                self._step(event)
+            case Block():
+                self.blocks[event.block] = event.tokens.tolist()
+                self.waiting = event if event.waiting else None
+                self.step = None
+                self.trace.take(event)
+            case Done():
+                self.done = event
+
+    def _step(self, step: Step) -> None:
+        self.step, self.waiting = step, None
+        self.steps += 1
+        self.seconds += step.seconds
+        settled = (step.accepted | step.pinned).mean()
+        self.accepted.add(float(settled))
+        self.entropy.add(float(step.entropy.mean()))
+        if self.trace.bytes_held() < TRACED_BYTES:
+            self.trace.take(step)
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens of the blocks that have ended."""
+        return [id_ for _, ids in sorted(self.blocks.items()) for id_ in ids]
+
+    @property
+    def text(self) -> str:
+        """Their text, without what the model thought before."""
+        return self._engine.split_thinking(self.ids)[1]
+
+    @property
+    def thought(self) -> str:
+        """What the model thought before it answered; "" for nothing."""
+        return self._engine.split_thinking(self.ids)[0]
+
+    def keep_what_stands(self) -> None:
+        """After a stop in the middle of a block: takes over the beginning of its canvas that was accepted."""
+        if self.step is None:
+            return
+        settled = (self.step.accepted | self.step.pinned).tolist()
+        count = settled.index(False) if False in settled else len(settled)
+        ids = self.step.draft.tolist()[:count]
+        end = next((place + 1 for place, id_ in enumerate(ids) if id_ in self._engine.eos_ids), count)
+        if ids[:end]:
+            self.blocks[self.step.block] = ids[:end]
+
+    @property
+    def tokens_per_forward(self) -> float:
+        """Tokens of the ended blocks by the steps so far; of the running block what is accepted counts."""
+        running = int((self.step.accepted | self.step.pinned).sum()) if self.step is not None else 0
+        return (len(self.ids) + running) / self.steps if self.steps else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The same by the time of the steps."""
+        return self.tokens_per_forward * self.steps / self.seconds if self.seconds else 0.0

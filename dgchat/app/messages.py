@@ -1,0 +1,232 @@
+"""What the transcript is made of: questions, answers, remarks and faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message as TextualMessage
+from textual.widgets import Button, Collapsible, Markdown, Static
+
+from dgchat.app.canvas_view import CanvasView
+from dgchat.canvas.layout import Row
+from dgchat.canvas.looks import Styles
+from dgchat.canvas.state import Canvas, Mode
+from dgchat.history.records import Message
+from dgchat.sanitize import clean, clean_line
+
+if TYPE_CHECKING:
+    from dgengine import Engine, Step
+
+_LONGEST_MARKDOWN = 200_000  # characters; a longer text is shown as it is, which takes no time
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the canvas is drawn.
+
+    Attributes:
+        marks: looks are told apart by glyphs, for screens without colour.
+        motion: whether noise moves.
+    """
+
+    styles: Styles
+    marks: bool
+    mode: Mode
+    motion: bool
+
+
+class Said(Vertical):
+    """A question or an answer, with the way to its other branches."""
+
+    can_focus = True
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    @dataclass
+    class Branch(TextualMessage):
+        """The user wants the branch `by` places on."""
+
+        said: Said
+        by: int
+
+    def __init__(self, message: Message | None, classes: str) -> None:
+        super().__init__(classes=classes)
+        self.message = message
+
+    def branch_row(self) -> ComposeResult:
+        """`‹ 2/3 ›` where there are branches beside this one."""
+        with Horizontal(classes="branches"):
+            yield Button("‹", classes="branch back", compact=True)
+            yield Static(self._branch_text(), classes="branch-place", markup=False)
+            yield Button("›", classes="branch on", compact=True)
+
+    def on_mount(self) -> None:
+        """Hides the way to other branches where there is none."""
+        self._show_branches()
+
+    def kept(self, message: Message) -> None:
+        """The message as the store has it now."""
+        self.message = message
+        self._show_branches()
+
+    def _show_branches(self) -> None:
+        for row in self.query(".branches"):
+            row.display = self.message is not None and len(self.message.siblings) > 1
+        for place in self.query(".branch-place").results(Static):
+            place.update(self._branch_text())
+
+    def _branch_text(self) -> str:
+        if self.message is None or not self.message.siblings:
+            return ""
+        return f"{self.message.siblings.index(self.message.id) + 1}/{len(self.message.siblings)}"
+
+    @on(Button.Pressed, ".branch")
+    def turn(self, pressed: Button.Pressed) -> None:
+        """The mouse's way to another branch."""
+        pressed.stop()
+        self.post_message(self.Branch(self, -1 if pressed.button.has_class("back") else 1))
+
+    @property
+    def text(self) -> str:
+        """Its text, cleaned."""
+        return clean(self.message.text) if self.message is not None else ""
+
+
+class Question(Said):
+    """What the user has said."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message, "said question")
+
+    def compose(self) -> ComposeResult:
+        yield Static(self.text, markup=False, classes="words")
+        yield from self.branch_row()
+
+
+class Answer(Said):
+    """What the model says: first its canvas, then Markdown.
+
+    `ended` is the text of blocks that have ended while the answer is being written.
+    """
+
+    def __init__(self, message: Message | None = None) -> None:
+        super().__init__(message, "said answer")
+        self.ended = ""
+        self._canvas: Canvas | None = None
+        self._view: CanvasView | None = None
+        self._rows: list[Row] = []
+
+    def compose(self) -> ComposeResult:
+        if self.message is not None:
+            yield from self._composed()
+        else:
+            yield Static("", markup=False, classes="words")
+        yield from self.branch_row()
+
+    # ---- while it is being written
+
+    async def step(self, step: Step, engine: Engine, drawing: Drawing) -> Canvas:
+        """Draws a step of the block that is being denoised."""
+        if self._canvas is None:
+            head = clean(self.ended).rpartition("\n")[2]
+            self._canvas = Canvas(
+                engine.info.canvas_length, engine.pieces, engine.eos_ids, head, motion=drawing.motion
+            )
+            self._view = CanvasView(drawing.styles)
+            self._show_ended(whole=False)
+            await self.mount(self._view, before=self.query_one(".branches"))
+        self._canvas.take(step)
+        self.redraw(drawing)
+        return self._canvas
+
+    def redraw(self, drawing: Drawing) -> None:
+        """Draws the canvas, where there is one, at the present width and in these colours."""
+        if self._canvas is None or self._view is None:
+            return
+        width = self._view.size.width or self.size.width or max(1, self.app.size.width - 6)
+        self._view.restyle(drawing.styles)
+        self._view.draw(self._canvas.rows(width, drawing.marks, drawing.mode))
+
+    async def block(self, text: str) -> None:
+        """Takes over the text of all blocks that have ended; the canvas goes."""
+        self.ended = text
+        await self._drop_canvas()
+        self._show_ended(whole=True)
+
+    async def settle(self, message: Message | None) -> None:
+        """The answer is over: shows it as Markdown; None where nothing of it is kept."""
+        await self._drop_canvas()
+        if message is None:
+            return
+        self.message = message
+        for old in self.query(".words"):
+            await old.remove()
+        await self.mount_all(self._composed(), before=self.query_one(".branches"))
+        self._show_branches()
+
+    def _composed(self) -> list[Markdown | Static | Collapsible]:
+        assert self.message is not None  # called for messages that are kept
+        thought, text = clean(self.message.thought), self.text
+        long = len(text) > _LONGEST_MARKDOWN
+        body = (
+            Static(text, markup=False, classes="words") if long else Markdown(text, open_links=False, classes="words")
+        )
+        folded = Collapsible(Static(thought, markup=False), title="thinking", classes="thinking")
+        return [folded, body] if thought else [body]
+
+    def _show_ended(self, whole: bool) -> None:
+        """The settled text above the canvas; the canvas itself goes on with its last line."""
+        text = clean(self.ended)
+        self.query_one(".words", Static).update(Text(text if whole else text.rpartition("\n")[0]))
+        self.query_one(".words").display = bool(text if whole else text.rpartition("\n")[0])
+
+    async def _drop_canvas(self) -> None:
+        view, self._view, self._canvas = self._view, None, None
+        if view is not None:
+            await view.remove()
+
+
+class Remark(Static):
+    """Something that dgchat itself has to say."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(clean_line(text), markup=False, classes="remark")
+
+
+class Fault(Vertical):
+    """An error: what happened, what it means, what to do; with a way to try again."""
+
+    @dataclass
+    class Retry(TextualMessage):
+        """The user wants the same again."""
+
+    def __init__(self, text: str, details: str, retry: bool) -> None:
+        super().__init__(classes="fault")
+        self._text, self._details, self._retry = clean_line(text), clean(details), retry
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._text, markup=False, classes="fault-text")
+        with Horizontal(classes="fault-buttons"):
+            if self._retry:
+                yield Button("Try again", classes="retry", compact=True)
+            yield Button("Copy", classes="copy", compact=True)
+        if self._details:
+            with Collapsible(title="details", classes="details"):
+                yield Static(self._details, markup=False)
+
+    @on(Button.Pressed, ".retry")
+    def retry(self, pressed: Button.Pressed) -> None:
+        """Asks the app to try again."""
+        pressed.stop()
+        self.post_message(self.Retry())
+
+    @on(Button.Pressed, ".copy")
+    def copy(self, pressed: Button.Pressed) -> None:
+        """The text and the details, for a report."""
+        pressed.stop()
+        self.app.copy_to_clipboard("\n\n".join(filter(None, [self._text, self._details])))
