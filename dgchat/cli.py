@@ -32,7 +32,8 @@ _EPILOG = """\b
 Subcommands:
   dgchat config                     every setting, its value and where it comes from
   dgchat help [TOPIC]               the guide, or what it says about a topic
-  dgchat history                    earlier chats; history search WORDS finds one
+  dgchat history                    earlier chats; history search WORDS finds one,
+                                    history resume ID goes on with it
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -80,7 +81,7 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     elif words == ["completion"]:
         choices = [(shell, "") for shell in _SHELLS]
     elif words == ["history"]:
-        choices = [(verb, "") for verb in ("list", "search", "show", "export", "rename", "delete", "restore")]
+        choices = [(verb, "") for verb in ("list", "search", "resume", "show", "export", "rename", "delete", "restore")]
     elif words == ["help"]:
         from dgchat.guide import entries, sections
 
@@ -124,7 +125,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_eve
         raise click.UsageError("--json and --events exclude each other.")
     mode: Mode = "json" if as_json else "events" if as_events else "text"
     if not words and sys.stdin is not None and sys.stdin.isatty():
-        if mode == "text" and sys.stdout.isatty():
+        if mode == "text":
             return _chat(flags)
         raise click.UsageError("There is no prompt; a chat needs a terminal, and neither --json nor --events.")
     return _answer(words, flags, mode)
@@ -141,11 +142,13 @@ def _answer(words: Sequence[str], flags: dict[str, Any], mode: Mode) -> Exit:
     return answer(Request(prompt, settings, mode))
 
 
-def _chat(flags: dict[str, Any]) -> Exit:
+def _chat(flags: dict[str, Any], resume: int | None = None) -> Exit:
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("There is no prompt; a chat needs a terminal, and neither --json nor --events.")
     settings = _settings(flags)
     from dgchat.app.chat import chat
 
-    return chat(settings)
+    return chat(settings, resume)
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
@@ -190,8 +193,11 @@ def _help(words: Sequence[str], _: dict[str, Any]) -> Exit:
 
 
 def _history(words: Sequence[str], flags: dict[str, Any]) -> Exit:
-    from dgchat.history.command import history
+    from dgchat.history.command import history, resumed
 
+    chat = resumed(words)
+    if chat is not None:
+        return _chat(flags, chat)
     return history(words, bool(flags["json"]))
 
 

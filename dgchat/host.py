@@ -8,9 +8,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dgchat.exits import of_engine
@@ -37,10 +38,16 @@ class Ready:
 
 @dataclass(frozen=True)
 class Failed:
-    """Loading (`turn` 0) or an answer ended in an error; `text` is one sentence."""
+    """Loading (`turn` 0) or an answer ended in an error.
+
+    Attributes:
+        text: one sentence.
+        details: the traceback, for a report.
+    """
 
     turn: int
     text: str
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class _Turn:
     messages: Sequence[dict[str, Any]]
     control: Control
     stopped: threading.Event
+    thinking: bool = False
+    asks: bool = False  # whether a block that does not settle waits for a decision
 
 
 class Mailbox:
@@ -110,20 +119,59 @@ class EngineHost:
         self._turn: _Turn | None = None  # the latest one, and how many there were
         self._turns = 0
         self._running = 0  # the number of the turn being answered; 0 while there is none
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._work, name="engine", daemon=True)
 
     def start(self) -> None:
         """Begins to load the model."""
         self._thread.start()
 
-    def ask(self, messages: Sequence[dict[str, Any]]) -> int:
-        """Answers a chat, once the model is loaded and the answers before are done; returns the answer's number."""
+    def ask(self, messages: Sequence[dict[str, Any]], thinking: bool = False, asks: bool = False) -> int:
+        """Answers a chat, once the model is loaded and the answers before are done; returns the answer's number.
+
+        Args:
+            messages: the chat.
+            thinking: whether the model is to think first, where it can.
+            asks: whether a block that does not settle waits for `extend`, `commit` or `stop`.
+        """
         from dgengine import Control
 
+        self._revive()
         self._turns += 1
-        self._turn = turn = _Turn(self._turns, list(messages), Control(), threading.Event())
+        self._turn = turn = _Turn(self._turns, list(messages), Control(), threading.Event(), thinking, asks)
         self._jobs.put(lambda: self._answer(turn))
         return turn.number
+
+    def _revive(self) -> None:
+        """Begins another thread in the place of one that has died, and loads the model again where there is none."""
+        if self._thread.ident is None or self._thread.is_alive():
+            return
+        self._thread = self._new_thread()
+        if self._engine is None:
+            self._jobs.put(self._open)
+        else:
+            self._jobs.put(self._new_session)  # the old one may have been left in the middle of a step
+        self._thread.start()
+
+    def load_again(self) -> None:
+        """Loads the model, after that has failed."""
+        if self._engine is None:
+            self._jobs.put(self._open)
+            if self._thread.ident is not None and not self._thread.is_alive():
+                self._thread = self._new_thread()
+                self._thread.start()
+
+    def extend(self, steps: int) -> None:
+        """Gives the block that waits, or runs, more steps."""
+        if self._turn is not None:
+            self._turn.control.extend(steps)
+
+    def commit(self) -> None:
+        """Ends the block that waits, or runs, as it stands."""
+        if self._turn is not None:
+            self._turn.control.commit()
 
     def stop(self) -> None:
         """Ends the answer asked for last within one step; `Done("cancelled")` follows."""
@@ -146,7 +194,10 @@ class EngineHost:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own
-                self._put(Failed(self._running, _sentence(error)))
+                self._put(Failed(self._running, _sentence(error), traceback.format_exc()))
+            except BaseException:  # a library has ended the thread: `ask` begins another
+                self._put(Failed(self._running, "The engine's thread has ended; the next question starts it anew."))
+                raise
             self._running = 0
 
     def _put(self, post: Post, replaceable: bool = False) -> None:
@@ -184,9 +235,10 @@ class EngineHost:
         if self._engine is None or self._session is None:
             return  # Loading failed, and the screen was told so.
         self._running = turn.number
-        ids = self._engine.encode_chat(turn.messages, max_new_tokens=self._settings.max_tokens)
+        ids = self._engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
+        sampling = replace(sampling_of(self._settings), on_limit="ask" if turn.asks else "commit")
         last = 0.0
-        for event in self._session.generate(ids, sampling_of(self._settings), turn.control):
+        for event in self._session.generate(ids, sampling, turn.control):
             if isinstance(event, Step | Block):
                 last = self._keep_pace(last, turn.stopped)
             self._put(Answered(turn.number, event), isinstance(event, Step))

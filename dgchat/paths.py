@@ -20,6 +20,11 @@ def history_file() -> Path:
     return Path(_folder("data")) / "history.db"
 
 
+def remembered_file() -> Path:
+    """What the app remembers from one start to the next: `$XDG_STATE_HOME/dgchat/remembered.json` or the like."""
+    return Path(_folder("state")) / "remembered.json"
+
+
 def user_themes() -> Path:
     """The folder of the user's own themes, beside the settings file."""
     return Path(_folder("config")) / "themes"

@@ -9,10 +9,11 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from dgchat import keys as key_table
 from dgchat.exits import Exit, Failure
 from dgchat.sanitize import clean_line
 
@@ -20,6 +21,7 @@ Value: TypeAlias = str | int | float | bool | None
 _MAX_SEED = 2**63 - 1
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+COLORS = ("state", "entropy", "age", "change")
 PRECISIONS = ("auto", "float32", "bfloat16", "nvfp4", "fp8", "nf4")
 
 
@@ -58,6 +60,7 @@ _FLAG = Kind("true or false", lambda value: isinstance(value, bool), _parse_flag
 _COUNT = _whole(1, 10**9, "a whole number from 1 to 1000000000")
 _SEED = _whole(0, _MAX_SEED, "a whole number from 0 to 2**63 - 1")
 _PACE = Kind("a number from 0 to 1000", _is_pace, float)
+_COLORS = Kind("one of " + ", ".join(COLORS), lambda value: value in COLORS, str)
 _PRECISION = Kind("one of " + ", ".join(PRECISIONS), lambda value: value in PRECISIONS, str)
 
 
@@ -93,6 +96,9 @@ SETTINGS = (
     Setting("quiet", "ui", "quiet", _FLAG, False, "no notes on stderr"),
     Setting("system", "ui", "system", _TEXT, None, "a system prompt"),
     Setting("theme", "ui", "theme", _NAME, "auto", "auto, or the name of a palette"),
+    Setting("colors", "ui", "colors", _COLORS, "state", "what the canvas colours tell: " + ", ".join(COLORS)),
+    Setting("motion", "ui", "motion", _FLAG, True, "noise moves; false for reduced motion"),
+    Setting("history", "ui", "history", _FLAG, True, "keep chats on disk"),
     Setting("pace", "ui", "pace", _PACE, 12.0, "most denoising steps a second to show; 0 for all"),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -106,6 +112,7 @@ class Settings:
     """What holds for this run. None leaves the choice to the checkpoint.
 
     Attributes:
+        keys: the user's own keys, by their names in `dgchat.keys.KEYS`.
         sources: for each field the place its value comes from, as `dgchat config` shows it.
         warnings: one sentence for each key or variable that means nothing.
     """
@@ -121,8 +128,12 @@ class Settings:
     quiet: bool
     system: str | None
     theme: str
+    colors: str
+    motion: bool
+    history: bool
     pace: float
     sources: Mapping[str, str]
+    keys: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -140,6 +151,7 @@ def load(flags: Mapping[str, Value], environ: Mapping[str, str] | None = None, p
     environ = os.environ if environ is None else environ
     path = _default_path() if path is None else path
     table = _read(path)
+    own_keys, key_warnings = _keys(table.pop("keys", {}), path)
     file_values, file_warnings = _from_file(table, path)
     env_values, env_warnings = _from_environment(environ)
     values: dict[str, Any] = {}
@@ -154,7 +166,7 @@ def load(flags: Mapping[str, Value], environ: Mapping[str, str] | None = None, p
         values[setting.field], sources[setting.field] = next(
             ((value, place) for value, place in places if value is not None), (None, "default")
         )
-    return Settings(**values, sources=sources, warnings=(*file_warnings, *env_warnings))
+    return Settings(**values, sources=sources, keys=own_keys, warnings=(*file_warnings, *key_warnings, *env_warnings))
 
 
 def _default_path() -> Path:
@@ -190,6 +202,27 @@ def _from_file(table: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], li
         else:
             values[setting.field] = value
     return values, warnings
+
+
+def _keys(table: Any, path: Path) -> tuple[dict[str, str], list[str]]:
+    """The table `[keys]`: a name of `dgchat.keys.KEYS` for each key or keys.
+
+    Raises:
+        Failure: it is no table, or a value names no keys (exit code 2).
+    """
+    if not isinstance(table, dict):
+        raise Failure(f"{path}: keys must be a table, such as [keys] with stop = \"f9\".", Exit.USAGE)
+    own: dict[str, str] = {}
+    warnings: list[str] = []
+    for name, value in table.items():
+        wrong = key_table.check(name, value)
+        if wrong is None:
+            own[name] = value
+        elif name in key_table.KEYS:
+            raise Failure(f"{path}: {wrong}", Exit.USAGE)
+        else:
+            warnings.append(clean_line(f"{path}: {wrong}"))
+    return own, [*warnings, *key_table.clashes(own)]
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -1,235 +1,216 @@
-"""A plain chat in the terminal: ask, and watch the answer resolve in place."""
+"""The terminal app: what holds for all of its screens. The chat itself is `chat_screen`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
-from textual.app import App, ComposeResult
+from rich.console import Console
+from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.message import Message
+from textual.screen import Screen
 from textual.theme import Theme as TextualTheme
-from textual.widgets import Footer, Static
 
-from dgchat import notes, themes
-from dgchat.app.widgets import Composer, GuideScreen, Reply
+from dgchat import hardware, themes
+from dgchat import remembered as memory
+from dgchat.app.bindings import bind
+from dgchat.app.chat_screen import ChatScreen
+from dgchat.app.commands import COMMANDS
+from dgchat.app.conversation import Conversation
+from dgchat.app.screens import WelcomeScreen
 from dgchat.canvas.looks import Styles
 from dgchat.exits import Exit, Failure
-from dgchat.host import Answered, EngineHost, Failed, Loading, Ready
+from dgchat.history.opening import Opened, open_history
+from dgchat.history.store import Store
+from dgchat.host import EngineHost
 from dgchat.hush import hushed
-from dgchat.inline.answer import system_messages
-from dgchat.sanitize import clean, clean_line
+from dgchat.paths import history_file
+from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
-    from dgengine import Done, Engine, Event, Step
+    from dgengine import Engine
+
+_THEME_CHECK = 1.0  # seconds between looks at the theme's file
 
 
-def chat(settings: Settings) -> Exit:
-    """Runs the chat until the user leaves it.
+def chat(settings: Settings, resume: int | None = None) -> Exit:
+    """Runs the app until the user leaves it; `resume` is a chat of the history to go on with.
 
     Raises:
-        Failure: the theme cannot be used (exit code 2).
+        Failure: there is no such chat (exit code 4), or the app ended by an error of its own.
     """
     with hushed() as screen:
-        app = ChatApp(settings)
+        app = ChatApp(settings, resume=resume)
         before = sys.__stderr__
         vars(sys)["__stderr__"] = screen  # where Textual draws
         try:
             app.run()
         finally:
             vars(sys)["__stderr__"] = before
+            app.store.close()
     if app.broken:
         raise Failure("The chat ended unexpectedly; DGCHAT_DEBUG=1 shows why.", Exit.ENGINE)
     return Exit.FINE
 
 
+def draws_marks() -> bool:
+    """Whether looks must be told apart by glyphs: no colour is wanted, or the terminal has but a few."""
+    console = Console(stderr=True)
+    few = console.is_terminal and console.color_system in (None, "standard", "windows")
+    return bool(os.environ.get("NO_COLOR")) or few
+
+
 class ChatApp(App[None]):
-    """The chat."""
+    """The app: its theme, its keys, what it remembers, and the engine's thread."""
 
     CSS_PATH = "chat.tcss"
     TITLE = "dgchat"
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "stop", "Stop"),
-        ("ctrl+l", "clear", "Clear"),
-        ("f1", "guide", "Guide"),
-        ("ctrl+q", "quit", "Quit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [bind("commands", "command_palette"), bind("quit")]
 
-    @dataclass
-    class Mail(Message):
-        """The host's mailbox holds something."""
-
-    def __init__(self, settings: Settings, load: Callable[..., Engine] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, load: Callable[..., Engine] | None = None, resume: int | None = None
+    ) -> None:
         """`load` opens an engine, by default `Engine.load`.
 
         Raises:
-            Failure: the theme cannot be used.
+            Failure: `resume` is no chat.
         """
         super().__init__()
-        self._settings = settings
-        self._palette = themes.load(settings.theme)
-        self._host = EngineHost(settings, self._notify, load)
-        self._engine: Engine | None = None
-        self._messages: list[dict[str, Any]] = system_messages(settings)
-        self._reply: Reply | None = None
-        self._turn = 0  # the number of the answer that is awaited; 0 for none
-        self._marks = bool(os.environ.get("NO_COLOR"))
-        self._styles = Styles(self._palette, self._marks)
+        self.remembered = memory.load()
+        self.settings = self.remembered.over(settings)
+        self.marks = draws_marks()
+        self.palette = themes.load("auto")
+        self._watched: tuple[str, float] = ("", 0.0)  # the theme's name, and when its file was changed
+        self._theme_number = 0
+        opened = open_history(history_file()) if settings.history else Opened(Store(None))
+        self.store = opened.store
+        self._opened = opened
+        self._resume = self._known(resume)
+        self.host = EngineHost(self.settings, self._mail, load)
+        conversation = Conversation(self.store, self.settings.model, self.settings.system, self.trouble)
+        self.chat = ChatScreen(self, conversation)
 
-    def _notify(self) -> None:
+    def _known(self, chat: int | None) -> int | None:
+        if chat is not None:
+            try:
+                self.store.conversation(chat)
+            except LookupError:
+                self.store.close()
+                raise Failure(f"There is no chat {chat}; dgchat history lists them.", Exit.INPUT) from None
+        return chat
+
+    def _mail(self) -> None:
         """On the engine's thread: `post_message` may be called there."""
-        self.post_message(self.Mail())
+        self.chat.post_message(ChatScreen.Mail())
 
     @property
     def broken(self) -> bool:
         """Whether the app ended by an error of its own."""
         return bool(self.return_code)
 
-    def compose(self) -> ComposeResult:
-        yield Static("dgchat", id="title", markup=False)
-        yield VerticalScroll(id="transcript", can_focus=False)
-        yield Static("", id="status", markup=False)
-        yield Composer(id="composer", compact=True, highlight_cursor_line=False)
-        yield Footer()
+    def get_default_screen(self) -> Screen[Any]:
+        """The chat."""
+        return self.chat
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The canvas colours, for the moment before a theme of ours is taken up."""
+        return dict(themes.load("auto").canvas)
 
     def on_mount(self) -> None:
-        self.register_theme(_textual(self._palette))
-        self.theme = self._palette.name
-        self.query_one("#transcript", VerticalScroll).anchor()
-        self.query_one(Composer).focus()
-        self.call_after_refresh(self._host.start)  # torch is imported once the first frame is painted
+        """Looks and keys; then, once the first frame is painted, the engine."""
+        if not self.settings.motion:
+            self.animation_level = "none"
+        self.set_keymap(self.settings.keys)
+        if not self.show_theme(self.settings.theme):
+            self.show_theme("auto")
+        self.set_interval(_THEME_CHECK, self.reload_theme)
+        for sentence in filter(None, [self._opened.remark, *self.settings.warnings]):
+            self.trouble(sentence)
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        if self._resume is not None:
+            await self.chat.open_chat(self._resume)
+        self.host.start()
+        if not self.remembered.welcomed and self.settings.sources["model"] != "command line":
+            self.remember(welcomed=True)
+            self.push_screen(WelcomeScreen(hardware.find))
 
     def on_unmount(self) -> None:
         """Lets the engine rest."""
-        self._host.close()
+        self.host.close()
 
-    # ---- what the user does
+    def trouble(self, text: str) -> None:
+        """Something the user should know, that stops nothing."""
+        self.notify(clean_line(text), severity="warning", timeout=10, markup=False)
 
-    @on(Composer.Sent)
-    async def send(self, sent: Composer.Sent) -> None:
-        """Asks, unless an answer is being written."""
-        text = clean(sent.text).strip()
-        if not text:
+    def remember(self, **choices: Any) -> None:
+        """Keeps choices for the next start; where that cannot be done, they hold for this one."""
+        self.remembered = replace(self.remembered, **choices)
+        try:
+            memory.save(self.remembered)
+        except OSError as error:
+            self.log(f"remembered.json cannot be written: {error}")
+
+    # ---- themes
+
+    def show_theme(self, name: str) -> bool:
+        """Takes up a theme; one that cannot be used is told, and False."""
+        self._watched = (name, _changed(name))
+        try:
+            self.palette = themes.load(name)
+        except Failure as failure:
+            self.trouble(str(failure))
+            return False
+        self._theme_number += 1  # Textual redraws only for a theme of another name
+        theme = _textual(self.palette, f"{self.palette.name}-{self._theme_number}")
+        self.register_theme(theme)
+        old, self.theme = self.theme, theme.name
+        if old in self.available_themes and old.startswith(tuple(themes.names())):
+            self.unregister_theme(old)
+        self.chat.restyle()
+        return True
+
+    def reload_theme(self) -> None:
+        """Takes up the theme's file where it has been changed."""
+        name, changed = self._watched
+        if _changed(name) != changed:
+            self.show_theme(name)
+
+    def styles_of(self) -> Styles:
+        """How the canvas is drawn in this theme."""
+        return Styles(self.palette, self.marks)
+
+    # ---- the command palette
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The /commands that need no words, for Ctrl+P."""
+        if screen is not self.chat:
             return
-        if self._turn:
-            self._say("an answer is being written; Esc stops it")
-            return
-        self.query_one(Composer).clear()
-        self._messages.append({"role": "user", "content": text})
-        await self._show(Static(text, markup=False, classes="said"))
-        self._turn = self._host.ask(self._messages)
+        for name, command in COMMANDS.items():
+            if command.takes in ("", "[NAME]", "[TEXT]"):
+                yield SystemCommand(f"/{name}", command.help, self._runner(name))
 
-    def action_stop(self) -> None:
-        """Ends the answer within one step."""
-        if self._turn:
-            self._host.stop()
+    def _runner(self, name: str) -> Callable[[], None]:
+        def run() -> None:
+            self.chat.post_message(ChatScreen.Command(name, ""))
 
-    async def action_clear(self) -> None:
-        """Begins a new conversation."""
-        self._host.forget()
-        self._messages = system_messages(self._settings)
-        self._reply, self._turn = None, 0
-        await self.query_one("#transcript").remove_children()
-        self._say("a new conversation")
-
-    def action_guide(self) -> None:
-        """Shows the guide."""
-        self.push_screen(GuideScreen())
-
-    # ---- what the engine says
-
-    @on(Mail)
-    async def open_mail(self) -> None:
-        """Handles all that the host has put into the mailbox."""
-        for post in self._host.mailbox.drain():
-            match post:
-                case Loading(text):
-                    self._say(text)
-                case Ready(engine):
-                    await self._loaded(engine)
-                case Failed(turn, text) if turn in (0, self._turn):
-                    await self._failed(text)
-                case Answered(turn, event) if turn == self._turn:
-                    await self._event(event)
-
-    async def _loaded(self, engine: Engine) -> None:
-        self._engine = engine
-        info = engine.info
-        size = f"{info.parameters / 1e6:,.1f} M parameters"
-        title = ("dgchat", clean_line(info.name), size, f"{info.device} {info.precision}")
-        self.query_one("#title", Static).update("   ".join(title))
-        self._say("thinking" if self._turn else "ready: write below, Enter sends")
-        if self._settings.sources["model"] == "default" and not self._settings.quiet:
-            await self._show(Static(notes.default_model_note(), markup=False, classes="remark"))
-
-    async def _failed(self, text: str) -> None:
-        await self._show(Static(text, markup=False, classes="remark failed"))
-        self._say("")
-        self._end()
-
-    async def _event(self, event: Event) -> None:
-        from dgengine import Block, Done, Notice, Step
-
-        if isinstance(event, Notice):
-            await self._show(Static(clean_line(event.text), markup=False, classes="remark"))
-        elif isinstance(event, Step):
-            self._step(event, await self._current())
-        elif isinstance(event, Block):
-            (await self._current()).block(event)
-            self._say(notes.block_note(event) or f"settled in {notes.plural(event.steps, 'step')}")
-        elif isinstance(event, Done):
-            self._done(event)
-
-    def _step(self, step: Step, reply: Reply) -> None:
-        canvas = reply.step(step)
-        self._say(
-            f"block {step.block}, step {step.step}, T {step.temperature:.2f}: "
-            f"{canvas.accepted} of {len(step.draft)} accepted"
-        )
-
-    def _done(self, done: Done) -> None:
-        if done.reason == "cancelled":
-            self._say("stopped by you")
-        else:
-            self._say(notes.done_note(done) or notes.summary(done))
-        self._end()
-
-    def _end(self) -> None:
-        """The answer is over. What has settled stays in the conversation; a question without an answer does not."""
-        reply, self._reply, self._turn = self._reply, None, 0
-        if reply is not None:
-            reply.settle()
-        if reply is not None and reply.ids:
-            self._messages.append({"role": "assistant", "content": reply.text, "ids": reply.ids})
-        elif self._messages and self._messages[-1]["role"] == "user":
-            self._messages.pop()
-
-    # ---- the screen
-
-    async def _current(self) -> Reply:
-        """The answer being written, at the end of the transcript."""
-        if self._reply is None:
-            assert self._engine is not None  # events come from a loaded engine
-            self._reply = Reply(self._engine, self._styles, self._marks)
-            await self._show(self._reply)
-        return self._reply
-
-    async def _show(self, widget: Static) -> None:
-        await self.query_one("#transcript").mount(widget)
-
-    def _say(self, text: str) -> None:
-        """One line that says what is happening."""
-        self.query_one("#status", Static).update(clean_line(text))
+        return run
 
 
-def _textual(theme: themes.Theme) -> TextualTheme:
+def _changed(name: str) -> float:
+    """When the theme's file was last changed; 0 for none."""
+    try:
+        return themes.file_of(name).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _textual(theme: themes.Theme, name: str) -> TextualTheme:
     """A palette as Textual's own kind of theme."""
     colors: dict[str, Any] = dict(theme.colors)
-    return TextualTheme(name=theme.name, dark=theme.dark, variables=dict(theme.canvas), **colors)
+    return TextualTheme(name=name, dark=theme.dark, variables=dict(theme.canvas), **colors)

@@ -95,6 +95,12 @@ class Conversation:
         self.path = self._store.choose(siblings[place])
         return True
 
+    def set_system(self, system: str | None) -> None:
+        """Another system prompt, from the next question on; None for none."""
+        self.system = system
+        if self.id is not None:
+            self._store.set_system(self.id, system)
+
     def refresh(self) -> None:
         """Reads the path's messages anew: branches may have been added beside them."""
         self.path = [self._store.message(message.id) for message in self.path]

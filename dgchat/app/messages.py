@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -13,8 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message as TextualMessage
 from textual.widgets import Button, Collapsible, Markdown, Static
 
+from dgchat import notes
 from dgchat.app.canvas_view import CanvasView
-from dgchat.canvas.layout import Row
+from dgchat.app.files import split_files
 from dgchat.canvas.looks import Styles
 from dgchat.canvas.state import Canvas, Mode
 from dgchat.history.records import Message
@@ -23,6 +23,7 @@ from dgchat.sanitize import clean, clean_line
 if TYPE_CHECKING:
     from dgengine import Engine, Step
 
+_LONGEST_LINE = 4_000  # characters of a line that is still drawn anew with each block
 _LONGEST_MARKDOWN = 200_000  # characters; a longer text is shown as it is, which takes no time
 
 
@@ -104,8 +105,49 @@ class Question(Said):
         super().__init__(message, "said question")
 
     def compose(self) -> ComposeResult:
-        yield Static(self.text, markup=False, classes="words")
+        files, words = split_files(self.text)
+        for file in files:
+            lines = notes.plural(file.text.count("\n") + 1, "line")
+            yield Collapsible(
+                Static(file.text, markup=False), title=f"{clean_line(file.name)}, {lines}", classes="file"
+            )
+        yield Static(words, markup=False, classes="words")
         yield from self.branch_row()
+
+
+class Prose(Vertical):
+    """Plain text that grows at its end. Lines that are complete are drawn once, and then left alone."""
+
+    def __init__(self) -> None:
+        super().__init__(classes="words")
+        self._fixed = ""  # what is drawn for good
+        self.tail = ""  # the line that is not complete
+
+    def compose(self) -> ComposeResult:
+        yield Static("", markup=False, classes="tail")
+
+    async def show(self, text: str, tail: bool = True) -> None:
+        """Shows the text; without `tail` the line that is not complete is left to the canvas, which goes on with it."""
+        if not text.startswith(self._fixed):
+            await self.query(".fixed").remove()
+            self._fixed = ""
+        cut = _complete(text, len(self._fixed))
+        if cut > len(self._fixed):
+            lines = Static(text[len(self._fixed) : cut].removesuffix("\n"), markup=False, classes="fixed")
+            await self.mount(lines, before=self.query_one(".tail"))
+            self._fixed = text[:cut]
+        self.tail = text[cut:]
+        last = self.query_one(".tail", Static)
+        last.update(self.tail)
+        last.display = tail and bool(self.tail)
+
+
+def _complete(text: str, start: int) -> int:
+    """Where the complete lines from `start` on end; an endless line is complete at a space."""
+    cut = text.rfind("\n", start) + 1
+    if cut <= start and len(text) - start > _LONGEST_LINE:
+        cut = text.rfind(" ", start) + 1
+    return max(cut, start)
 
 
 class Answer(Said):
@@ -119,13 +161,12 @@ class Answer(Said):
         self.ended = ""
         self._canvas: Canvas | None = None
         self._view: CanvasView | None = None
-        self._rows: list[Row] = []
 
     def compose(self) -> ComposeResult:
         if self.message is not None:
             yield from self._composed()
         else:
-            yield Static("", markup=False, classes="words")
+            yield Prose()
         yield from self.branch_row()
 
     # ---- while it is being written
@@ -133,12 +174,12 @@ class Answer(Said):
     async def step(self, step: Step, engine: Engine, drawing: Drawing) -> Canvas:
         """Draws a step of the block that is being denoised."""
         if self._canvas is None:
-            head = clean(self.ended).rpartition("\n")[2]
+            prose = self.query_one(Prose)
+            await prose.show(clean(self.ended), tail=False)
             self._canvas = Canvas(
-                engine.info.canvas_length, engine.pieces, engine.eos_ids, head, motion=drawing.motion
+                engine.info.canvas_length, engine.pieces, engine.eos_ids, prose.tail, motion=drawing.motion
             )
             self._view = CanvasView(drawing.styles)
-            self._show_ended(whole=False)
             await self.mount(self._view, before=self.query_one(".branches"))
         self._canvas.take(step)
         self.redraw(drawing)
@@ -156,7 +197,7 @@ class Answer(Said):
         """Takes over the text of all blocks that have ended; the canvas goes."""
         self.ended = text
         await self._drop_canvas()
-        self._show_ended(whole=True)
+        await self.query_one(Prose).show(clean(text))
 
     async def settle(self, message: Message | None) -> None:
         """The answer is over: shows it as Markdown; None where nothing of it is kept."""
@@ -179,11 +220,16 @@ class Answer(Said):
         folded = Collapsible(Static(thought, markup=False), title="thinking", classes="thinking")
         return [folded, body] if thought else [body]
 
-    def _show_ended(self, whole: bool) -> None:
-        """The settled text above the canvas; the canvas itself goes on with its last line."""
-        text = clean(self.ended)
-        self.query_one(".words", Static).update(Text(text if whole else text.rpartition("\n")[0]))
-        self.query_one(".words").display = bool(text if whole else text.rpartition("\n")[0])
+    async def hide_canvas(self) -> None:
+        """Shows what has ended alone: the user does not want to watch any more."""
+        await self._drop_canvas()
+        if self.message is None:
+            await self.query_one(Prose).show(clean(self.ended))
+
+    def on_resize(self) -> None:
+        """The canvas is laid out anew with its next step; until then it is cut, not garbled."""
+        if self._view is not None:
+            self._view.refresh()
 
     async def _drop_canvas(self) -> None:
         view, self._view, self._canvas = self._view, None, None
@@ -230,3 +276,31 @@ class Fault(Vertical):
         """The text and the details, for a report."""
         pressed.stop()
         self.app.copy_to_clipboard("\n\n".join(filter(None, [self._text, self._details])))
+
+
+class Decision(Vertical):
+    """A block did not settle: more steps, or as it stands?"""
+
+    @dataclass
+    class Made(TextualMessage):
+        """The user has decided: "more", "keep" or "stop"."""
+
+        choice: str
+
+    def __init__(self, text: str, steps: int) -> None:
+        """`steps`: how many more there would be."""
+        super().__init__(classes="decision")
+        self._text, self._steps = clean_line(text), steps
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._text, markup=False, classes="decision-text")
+        with Horizontal(classes="decision-buttons"):
+            yield Button(f"{self._steps} more steps", id="more", compact=True)
+            yield Button("Keep it, go on", id="keep", compact=True)
+            yield Button("Stop here", id="stop", compact=True)
+
+    @on(Button.Pressed)
+    def decided(self, pressed: Button.Pressed) -> None:
+        """Tells the screen."""
+        pressed.stop()
+        self.post_message(self.Made(pressed.button.id or "keep"))

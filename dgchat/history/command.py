@@ -19,7 +19,8 @@ from dgchat.sanitize import clean_line
 
 _LISTED = 50
 _USAGE = (
-    "dgchat history takes: list, search WORDS, show ID, export ID [md|json], rename ID TITLE, delete ID, restore ID."
+    "dgchat history takes: list, search WORDS, resume ID, show ID, export ID [md|json], rename ID TITLE, delete ID, "
+    "restore ID."
 )
 
 
@@ -51,6 +52,19 @@ def history(words: Sequence[str], as_json: bool, out: TextIO | None = None) -> E
         else:
             raise click.UsageError(_USAGE)
     return Exit.FINE
+
+
+def resumed(words: Sequence[str]) -> int | None:
+    """The chat that `dgchat history resume ID` names; None where the words are another command.
+
+    Raises:
+        click.UsageError: there is no id, or none that is a number.
+    """
+    if list(words[:1]) != ["resume"]:
+        return None
+    if len(words) != 2 or not words[1].isdecimal():
+        raise click.UsageError("dgchat history resume takes the id of a chat; dgchat history lists them.")
+    return int(words[1])
 
 
 def _list(store: Store, as_json: bool, out: TextIO) -> None:

@@ -173,6 +173,14 @@ class Store:
         """
         self._change("UPDATE conversations SET title = ? WHERE id = ?", title, conversation)
 
+    def set_system(self, conversation: int, system: str | None) -> None:
+        """Gives a chat another system prompt.
+
+        Raises:
+            LookupError: no such conversation.
+        """
+        self._change("UPDATE conversations SET system = ? WHERE id = ?", system, conversation)
+
     def delete(self, conversation: int) -> None:
         """Takes a chat out of every list. `restore` brings it back, until `purge` removes it for good.
 

@@ -28,7 +28,7 @@ from pocket.network import Network, Shape
 from pocket.optimizer import optimizers
 
 LONG_EVERY = 10  # one step in so many sees more than 1,024 tokens of one conversation
-BRIEF_SHARE = 0.5  # of the other steps
+BRIEF_SHARE = 0.4  # of the other steps
 CAUSAL_WEIGHT = 0.3
 BALANCE_WEIGHT = 0.01
 CONDITIONED_SHARE = 0.5

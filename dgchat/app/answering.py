@@ -1,0 +1,84 @@
+"""The answer that is being written: its events, on the transcript, the panel and the line below them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dgchat import notes
+from dgchat.app.draft import Draft
+from dgchat.app.messages import Answer, Drawing
+from dgchat.app.panel import Panel, why_it_stopped
+from dgchat.history.records import NewAnswer
+from dgchat.trace.codec import pack
+
+if TYPE_CHECKING:
+    from dgengine import Block, Done, Engine, Step
+
+MORE_STEPS = 16  # that are offered to a block that has not settled
+
+
+class Answering:
+    """One answer, from the question to the end.
+
+    Attributes:
+        turn: its number at the host.
+        draft: what has come of it.
+        widget: the place in the transcript; None before anything has come.
+    """
+
+    def __init__(self, turn: int, engine: Engine, most_steps: int) -> None:
+        self.turn = turn
+        self.draft = Draft(engine)
+        self.widget: Answer | None = None
+        self._engine = engine
+        self._most_steps = most_steps
+        self._taken_back = 0  # in the blocks before this one
+        self._back_here = 0
+
+    async def step(self, step: Step, drawing: Drawing | None, panel: Panel) -> str:
+        """Draws a step; `drawing` None where nobody watches. Returns what to say of it."""
+        assert self.widget is not None  # the screen has made it
+        if drawing is not None:
+            canvas = await self.widget.step(step, self._engine, drawing)
+            self._back_here = canvas.taken_back
+        accepted = int((step.accepted | step.pinned).sum())
+        panel.show(self.draft, step, self._most_steps, self._taken_back + self._back_here, accepted)
+        return (
+            f"block {step.block}, step {step.step} of {self._most_steps}, T {step.temperature:.2f}: "
+            f"{accepted} of {len(step.draft)} accepted"
+        )
+
+    async def block(self, block: Block, shown: bool = True) -> str:
+        """A block has ended, or waits. Returns what to say of it."""
+        self._taken_back, self._back_here = self._taken_back + self._back_here, 0
+        if self.widget is not None and shown:
+            await self.widget.block(self.draft.text)
+        steps = notes.plural(block.steps, "step")
+        return f"block {block.block} {'settled' if block.converged else 'did not settle'} in {steps}"
+
+    def new_answer(self, reason: str) -> NewAnswer | None:
+        """What there is to keep; None for nothing."""
+        draft = self.draft
+        if reason in ("cancelled", "failed"):
+            draft.keep_what_stands()
+        if not draft.ids:
+            return None
+        trace = pack(draft.trace) if len(draft.trace) else None
+        return NewAnswer(draft.text, draft.ids, draft.thought, reason, self._stats(), trace)
+
+    def _stats(self) -> dict[str, Any]:
+        if self.draft.done is not None:
+            return dict(self.draft.done.stats.as_dict())
+        return {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
+
+
+def end_note(done: Done | None, draft: Draft, reason: str) -> str:
+    """The end of an answer in plain words."""
+    if done is None:
+        return "stopped by you" if reason == "cancelled" else ""
+    if done.reason == "eos" and not draft.text.strip():
+        return "the model gave an empty answer; ask again for another one"
+    figures = f"{draft.tokens_per_forward:.1f} tokens a forward, {draft.tokens_per_second:,.0f} tokens/s"
+    said = why_it_stopped(done, draft)
+    hint = f"; {notes.done_note(done)}" if done.reason == "length" else ""
+    return said if done.reason == "cancelled" else f"{said}{hint} · {figures}"

@@ -1,0 +1,652 @@
+"""The chat on the screen: transcript, panel, composer, and what the keys do."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.message import Message as TextualMessage
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Static
+
+from dgchat import notes
+from dgchat.app.answering import MORE_STEPS, Answering, end_note
+from dgchat.app.bindings import bind
+from dgchat.app.commands import COMMANDS, choices
+from dgchat.app.completing import Candidate, complete
+from dgchat.app.composer import Composer
+from dgchat.app.conversation import Conversation
+from dgchat.app.copying import CodeBlocks
+from dgchat.app.exporting import ExportError, write_chat
+from dgchat.app.files import FileError, with_files
+from dgchat.app.messages import Answer, Decision, Drawing, Fault, Question, Remark, Said
+from dgchat.app.panel import Panel
+from dgchat.app.screens import HelpScreen, HistoryScreen, LineScreen, ThemeScreen
+from dgchat.app.transcript import Transcript
+from dgchat.canvas.state import Mode
+from dgchat.history.records import Message
+from dgchat.host import Answered, Failed, Loading, Ready
+from dgchat.sanitize import clean, clean_line
+
+if TYPE_CHECKING:
+    from dgchat.app.chat import ChatApp
+    from dgengine import Engine, Event
+
+_FRAME = 1 / 60  # seconds between looks into the mailbox
+_PANEL_FROM = 100  # columns
+_KEYS = (
+    "stop again edit previous-branch next-branch copy-answer copy-code watch mode panel page-up page-down bottom"
+    " new history theme help"
+).split()
+
+
+class ChatScreen(Screen[None]):
+    """A conversation, and the answer that is being written."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [bind(name) for name in _KEYS]
+    AUTO_FOCUS = "#editor"
+
+    @dataclass
+    class Mail(TextualMessage):
+        """The host's mailbox holds something."""
+
+    @dataclass
+    class Command(TextualMessage):
+        """A /command, and the words behind it."""
+
+        name: str
+        words: str
+
+    def __init__(self, desk: ChatApp, conversation: Conversation) -> None:
+        """`desk`: the app, which has the settings, the engine's thread, the theme and the memory."""
+        super().__init__()
+        self._desk = desk
+        self._conversation = conversation
+        self._engine: Engine | None = None
+        self._answering: Answering | None = None
+        self._asked = 0  # the turn that is awaited; 0 for none
+        self._watch = desk.settings.watch
+        self._mode = Mode(desk.settings.colors)
+        self._panel_wanted = desk.remembered.panel is not False
+        self._thinking = False
+        self._editing: Message | None = None
+        self._blocks = CodeBlocks()
+        self._deleted: int | None = None
+        self._next_frame = 0.0
+        self._opening = False  # the mailbox will be looked into at the next frame
+
+    # ---- what stands where
+
+    def compose(self) -> ComposeResult:
+        yield Static("dgchat", id="title", markup=False)
+        with Horizontal(id="middle"):
+            yield Transcript(id="talk")
+            yield Panel(id="panel")
+        yield Static("", id="status", markup=False)
+        yield Composer(self._complete, self._desk.settings.keys, id="composer")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Before the engine is there."""
+        self._arrange()
+        self.restyle()
+        self.say("starting")
+
+    @on(events.Resize)
+    def _arrange(self) -> None:
+        """The panel has its place where there is room."""
+        self.panel.display = self._panel_wanted and self.app.size.width >= _PANEL_FROM
+
+    @property
+    def transcript(self) -> Transcript:
+        """The messages."""
+        return self.query_one(Transcript)
+
+    @property
+    def panel(self) -> Panel:
+        """The figures beside them."""
+        return self.query_one(Panel)
+
+    @property
+    def composer(self) -> Composer:
+        """Where one writes."""
+        return self.query_one(Composer)
+
+    def say(self, text: str) -> None:
+        """One line that says what is happening."""
+        self.query_one("#status", Static).update(clean_line(text))
+
+    def restyle(self) -> None:
+        """The theme has changed."""
+        if self.query("#legend"):  # the app takes up its theme before this screen is composed
+            self.panel.legend(self._desk.styles_of(), self._mode, self._desk.marks)
+            self._redraw()
+
+    def _drawing(self) -> Drawing:
+        return Drawing(self._desk.styles_of(), self._desk.marks, self._mode, self._desk.settings.motion)
+
+    def _redraw(self) -> None:
+        if self._answering is not None and self._answering.widget is not None:
+            self._answering.widget.redraw(self._drawing())
+
+    def _title(self) -> None:
+        parts = ["dgchat"]
+        if self._engine is not None:
+            info = self._engine.info
+            size = f"{info.parameters / 1e9:,.1f} B" if info.parameters >= 1e9 else f"{info.parameters / 1e6:,.1f} M"
+            parts += [clean_line(info.name), f"{size} parameters", f"{info.device} {info.precision}"]
+        if self._conversation.id is not None:
+            parts.append(clean_line(self._conversation.store.conversation(self._conversation.id).title))
+        self.query_one("#title", Static).update(" · ".join(parts))
+
+    # ---- writing and sending
+
+    def _complete(self, before: str) -> list[Candidate]:
+        helps = {name: command.help for name, command in COMMANDS.items()}
+        return complete(before, helps, choices, Path.cwd())
+
+    @on(Composer.Sent)
+    async def send(self, sent: Composer.Sent) -> None:
+        """Runs a /command, decides about a block that waits, or asks."""
+        text = clean(sent.text).strip()
+        if not text:
+            await self._more_steps()
+        elif (command := _command(text)) is not None:
+            await self._run_command(*command)
+        elif self._asked:
+            self.say("an answer is being written; Esc stops it")
+        else:
+            await self._ask(text)
+
+    async def _ask(self, text: str) -> None:
+        try:
+            message = with_files(text, Path.cwd())
+        except FileError as error:
+            self.say(str(error))
+            return
+        self.composer.clear()
+        editing, self._editing = self._editing, None
+        if editing is not None and editing in self._conversation.path:
+            self._conversation.edit(editing, clean(message))
+            await self._rebuild()
+        else:
+            replaced = bool(self._conversation.path) and self._conversation.path[-1].role == "user"
+            question = self._conversation.ask(clean(message))
+            await (self._rebuild() if replaced else self.transcript.show(Question(question)))
+        self.transcript.bottom()
+        self._await_answer()
+
+    def _await_answer(self) -> None:
+        """Asks the host for the answer to the end of the path."""
+        self._asked = self._desk.host.ask(self._conversation.messages(), self._thinking, asks=True)
+        self.say("reading" if self._engine is not None else "waiting for the model")
+        self._title()
+        self._recallable()
+
+    def _recallable(self) -> None:
+        self.composer.remember([clean(message.text) for message in self._conversation.path if message.role == "user"])
+
+    async def _run_command(self, name: str, words: str) -> None:
+        command = COMMANDS.get(name)
+        if command is None:
+            self.say(f"there is no command /{name}; /help lists them")
+            return
+        self.composer.clear()
+        words_of = f"({words!r})" if command.takes else ""
+        await self.run_action(f"screen.{command.action}{words_of}" if command.action != "quit" else "app.quit")
+
+    @on(Command)
+    async def command(self, command: Command) -> None:
+        """From the command palette."""
+        await self._run_command(command.name, command.words)
+
+    # ---- what the engine says
+
+    @on(Mail)
+    async def mail(self) -> None:
+        """Looks into the mailbox, 60 times a second at most: what nobody would see is left out there."""
+        wait = self._next_frame - time.monotonic()
+        if wait <= 0:
+            await self._open_mail()
+        elif not self._opening:
+            self._opening = True
+            self.set_timer(wait, self._open_mail)
+
+    async def _open_mail(self) -> None:
+        self._opening = False
+        self._next_frame = time.monotonic() + _FRAME
+        for post in self._desk.host.mailbox.drain():
+            match post:
+                case Loading(text):
+                    self.say(text)
+                case Ready(engine):
+                    await self._loaded(engine)
+                case Failed(turn, text, details) if turn in (0, self._asked):
+                    await self._failed(text, details)
+                case Answered(turn, event) if turn == self._asked:
+                    await self._event(event)
+
+    async def _loaded(self, engine: Engine) -> None:
+        self._engine = engine
+        self._title()
+        self.say("reading" if self._asked else "ready: write below, Enter sends")
+        settings = self._desk.settings
+        if settings.sources["model"] == "default" and not settings.quiet:
+            await self.transcript.show(Remark(notes.default_model_note()))
+
+    async def _failed(self, text: str, details: str) -> None:
+        waiting = bool(self._asked)
+        await self._end("failed")
+        await self.transcript.show(Fault(text, details, retry=waiting or self._engine is None))
+        self.say("")
+
+    async def _event(self, event: Event) -> None:
+        from dgengine import Block, Done, Notice, Prefill, Step
+
+        answering = self._current()
+        answering.draft.take(event)
+        following = self.transcript.follows
+        match event:
+            case Notice():
+                await self.transcript.show(Remark(event.text))
+            case Prefill():
+                self.say(f"reading {event.total:,} tokens" if event.total else "reading")
+            case Step():
+                await self._place(answering)
+                self.say(await answering.step(event, self._drawing() if self._watch else None, self.panel))
+            case Block():
+                await self._place(answering)
+                self.say(await answering.block(event))
+                await self._offer_more(event)
+            case Done():
+                await self._end(event.reason)
+        self.transcript.grown(following)
+
+    def _current(self) -> Answering:
+        if self._answering is None or self._answering.turn != self._asked:
+            assert self._engine is not None  # events come from a loaded engine
+            from dgchat.inline.answer import sampling_of
+
+            sampling = sampling_of(self._desk.settings).resolve(self._engine.generation_config)
+            self._answering = Answering(self._asked, self._engine, sampling.max_denoising_steps)
+        return self._answering
+
+    async def _place(self, answering: Answering) -> None:
+        """Makes the answer's place in the transcript."""
+        if answering.widget is None:
+            answering.widget = Answer()
+            await self.transcript.show(answering.widget)
+
+    async def _end(self, reason: str) -> None:
+        """The answer is over: what there is of it is kept, and shown as it will stay."""
+        answering, self._answering, self._asked = self._answering, None, 0
+        await self.query(Decision).remove()
+        if answering is None:
+            if reason == "cancelled":
+                self.say("stopped by you")
+            return
+        new = answering.new_answer(reason)
+        message = self._conversation.answer(new) if new is not None else None
+        if answering.widget is not None:
+            await answering.widget.settle(message)
+            if message is None:
+                await answering.widget.remove()
+        self.panel.outcome(end_note(answering.draft.done, answering.draft, reason).partition(" · ")[0])
+        self.say(end_note(answering.draft.done, answering.draft, reason))
+        self._title()
+
+    async def _abandon(self) -> None:
+        """Ends the answer at once, because the user goes elsewhere."""
+        if self._asked:
+            self._desk.host.stop()
+            await self._end("cancelled")
+
+    # ---- a block that did not settle
+
+    async def _offer_more(self, block: object) -> None:
+        draft = self._current().draft
+        await self.query(Decision).remove()
+        if draft.waiting is not None:
+            text = f"did not settle in {notes.plural(draft.waiting.steps, 'step')}"
+            await self.transcript.show(Decision(f"Block {draft.waiting.block} {text}.", MORE_STEPS))
+            self.say(f"{text}: Enter for {MORE_STEPS} more")
+
+    async def _more_steps(self) -> None:
+        if self._answering is not None and self._answering.draft.waiting is not None:
+            await self._decide("more")
+
+    @on(Decision.Made)
+    async def decided(self, made: Decision.Made) -> None:
+        """More steps, as it stands, or no more at all."""
+        await self._decide(made.choice)
+
+    async def _decide(self, choice: str) -> None:
+        await self.query(Decision).remove()
+        if self._answering is None or self._answering.draft.waiting is None:
+            return
+        self._answering.draft.waiting = None
+        match choice:
+            case "more":
+                self._desk.host.extend(MORE_STEPS)
+            case "keep":
+                self._desk.host.commit()
+            case _:
+                self._desk.host.stop()
+        self.composer.editor.focus()
+
+    # ---- answers
+
+    async def action_stop(self) -> None:
+        """Out of here, nothing lost: completions, editing, the answer."""
+        if self.composer.close():
+            return
+        if self._editing is not None:
+            self._editing = None
+            self.composer.clear()
+            self.say("")
+        elif self._asked:
+            self._desk.host.stop()
+            if self._answering is None:  # nothing has come yet, and the model may still be loading
+                await self._end("cancelled")
+        elif self.focused is not self.composer.editor:
+            self.composer.editor.focus()
+
+    async def action_again(self) -> None:
+        """Another answer to the last question, as a branch."""
+        await self._abandon()
+        if self._conversation.again() is None:
+            self.say("there is no question to answer yet")
+            return
+        await self._rebuild()
+        self._await_answer()
+
+    def action_edit(self) -> None:
+        """Puts the chosen question, or the last one, into the composer; sent, it is a branch."""
+        chosen = self.focused
+        question = chosen.message if isinstance(chosen, Question) else None
+        asked = [message for message in self._conversation.path if message.role == "user"]
+        if question is None and not asked:
+            self.say("there is no question yet")
+        elif self._asked:
+            self.say("an answer is being written; Esc stops it")
+        else:
+            self._editing = question or asked[-1]
+            self.composer.fill(clean(self._editing.text))
+            self.say("Enter asks it as another branch, Esc leaves it as it is")
+
+    async def action_previous_branch(self) -> None:
+        """The branch before."""
+        await self._turn_branch(None, -1)
+
+    async def action_next_branch(self) -> None:
+        """The branch after."""
+        await self._turn_branch(None, 1)
+
+    @on(Said.Branch)
+    async def branch(self, branch: Said.Branch) -> None:
+        """The mouse's way to another branch."""
+        await self._turn_branch(branch.said.message, branch.by)
+
+    async def _turn_branch(self, message: Message | None, by: int) -> None:
+        await self._abandon()
+        self._conversation.refresh()
+        path = self._conversation.path
+        focused = self.focused.message if isinstance(self.focused, Said) else None
+        wanted = message or focused
+        forked = [item for item in path if len(item.siblings) > 1]
+        place = next((item for item in path if wanted is not None and item.id == wanted.id), None)
+        place = place or (forked[-1] if forked else None)
+        if place is None or not self._conversation.switch(place, by):
+            self.say("there is no other branch" if place is None else "there is no branch further on")
+            return
+        await self._rebuild()
+        number, count = _place_of(self._conversation.path, place)
+        self.say(f"branch {number} of {count}")
+
+    async def _rebuild(self, from_start: bool = False) -> None:
+        self._conversation.refresh()
+        await self.transcript.rebuild(self._conversation.path, from_start)
+        self._title()
+        self._recallable()
+
+    @on(Button.Pressed, "#earlier")
+    async def earlier(self, pressed: Button.Pressed) -> None:
+        """Shows a long chat from its beginning."""
+        pressed.stop()
+        await self._rebuild(from_start=True)
+
+    @on(Fault.Retry)
+    async def retry(self) -> None:
+        """After a fault: loads the model, or asks again."""
+        if self._asked:
+            return
+        if self._engine is None:
+            self._desk.host.load_again()
+        if self._conversation.path and self._conversation.path[-1].role == "user":
+            self._await_answer()
+
+    def action_copy_answer(self) -> None:
+        """Copies the chosen message, or the last answer."""
+        chosen = self.focused if isinstance(self.focused, Said) else None
+        answers = self._answers()
+        text = chosen.text if chosen is not None else answers[-1] if answers else ""
+        if text:
+            self.app.copy_to_clipboard(text)
+        self.say(f"copied {notes.plural(len(text), 'character')}" if text else "there is no answer to copy yet")
+
+    def action_copy_code(self) -> None:
+        """Copies a code block; the next one at each call."""
+        found = self._blocks.next(self._answers())
+        if found is None:
+            self.say("there is no code block in this chat")
+            return
+        code, number, count = found
+        self.app.copy_to_clipboard(code)
+        self.say(f"copied code block {number} of {count}, {notes.plural(len(code.splitlines()), 'line')}")
+
+    def _answers(self) -> list[str]:
+        return [clean(message.text) for message in self._conversation.path if message.role == "assistant"]
+
+    # ---- watching and reading
+
+    async def action_watch(self) -> None:
+        """Turns the live canvas on or off, and remembers it."""
+        self._watch = not self._watch
+        self._desk.remember(watch=self._watch)
+        if self._answering is not None and self._answering.widget is not None and not self._watch:
+            await self._answering.widget.hide_canvas()
+        self.say("answers resolve before your eyes" if self._watch else "answers appear block by block")
+
+    def action_mode(self) -> None:
+        """The next meaning of the colours."""
+        modes = list(Mode)
+        self.action_colors(modes[(modes.index(self._mode) + 1) % len(modes)].value)
+
+    def action_colors(self, name: str) -> None:
+        """What the colours of the canvas tell."""
+        if name not in [mode.value for mode in Mode]:
+            self.say(f"the colours tell one of {', '.join(mode.value for mode in Mode)}")
+            return
+        self._mode = Mode(name)
+        self._desk.remember(colors=name)
+        self.restyle()
+        self.say(f"the colours tell: {name}")
+
+    def action_panel(self) -> None:
+        """Shows or hides the panel."""
+        self._panel_wanted = not self._panel_wanted
+        self._desk.remember(panel=self._panel_wanted)
+        self._arrange()
+        if self._panel_wanted and not self.panel.display:
+            self.say(f"the panel shows in a window of {_PANEL_FROM} columns or more")
+
+    def action_page_up(self) -> None:
+        """A page up."""
+        self.transcript.messages.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        self.transcript.messages.scroll_page_down(animate=False)
+
+    def action_bottom(self) -> None:
+        """To the end, which is followed from then on."""
+        self.transcript.bottom()
+
+    # ---- chats
+
+    async def action_new(self) -> None:
+        """Begins a new chat; this one is kept."""
+        await self._abandon()
+        self._editing = None
+        self._desk.host.forget()
+        self._conversation.new()
+        await self._rebuild()
+        self.say("a new chat")
+        self.composer.editor.focus()
+
+    def action_history(self, words: str = "") -> None:
+        """Opens the list of chats."""
+
+        async def opened(chat: int | None) -> None:
+            if chat is not None:
+                await self.open_chat(chat)
+
+        self.app.push_screen(HistoryScreen(self._conversation.store, words, self._chat_deleted), opened)
+
+    def action_search(self, words: str) -> None:
+        """Opens the list of chats with these words in them."""
+        self.action_history(words)
+
+    async def open_chat(self, chat: int) -> None:
+        """Goes on with a chat."""
+        await self._abandon()
+        self._editing = None
+        try:
+            self._conversation.open(chat)
+        except LookupError:
+            self.say("that chat is gone")
+            return
+        self._desk.host.forget()
+        await self._rebuild()
+        self.say(f"{notes.plural(len(self._conversation.path), 'message')}; go on below")
+
+    def _chat_deleted(self, chat: int) -> None:
+        if chat == self._conversation.id:
+            self.call_later(self.action_new)
+
+    def action_rename(self, title: str = "") -> None:
+        """Gives this chat a title."""
+        chat = self._conversation.id
+        if chat is None:
+            self.say("there is nothing to name yet")
+        elif clean_line(title).strip():
+            self._conversation.store.rename(chat, clean_line(title).strip())
+            self._title()
+        else:
+            now = self._conversation.store.conversation(chat).title
+            self.app.push_screen(LineScreen("Title of this chat", now), lambda new: self.action_rename(new or now))
+
+    async def action_delete(self) -> None:
+        """Deletes this chat; /undo brings it back."""
+        chat = self._conversation.id
+        if chat is None:
+            self.say("there is nothing to delete yet")
+            return
+        await self.action_new()
+        self._conversation.store.delete(chat)
+        self._deleted = chat
+        self.say("deleted; /undo brings it back")
+
+    async def action_undo(self) -> None:
+        """Brings back what was deleted last."""
+        chat, self._deleted = self._deleted, None
+        if chat is None:
+            self.say("there is nothing to undo")
+            return
+        self._conversation.store.restore(chat)
+        await self.open_chat(chat)
+
+    def action_export(self, words: str = "") -> None:
+        """Writes this chat to a file."""
+        if self._conversation.id is None:
+            self.say("there is nothing to export yet")
+            return
+        try:
+            self.say(f"written to {write_chat(self._conversation.store, self._conversation.id, words, Path.cwd())}")
+        except ExportError as error:
+            self.say(str(error))
+
+    # ---- the rest
+
+    def action_theme(self) -> None:
+        """Chooses a theme, with a preview."""
+        before = self._desk.palette.name
+
+        def chosen(name: str | None) -> None:
+            self._desk.show_theme(name or before)
+            if name is not None:
+                self._desk.remember(theme=name)
+
+        self.app.push_screen(ThemeScreen(before, self._desk.show_theme), chosen)
+
+    def action_theme_named(self, name: str) -> None:
+        """Takes up the theme of this name; without one asks for it."""
+        if not name:
+            self.action_theme()
+        elif self._desk.show_theme(name):
+            self._desk.remember(theme=name)
+            self.say(f"theme {name}")
+
+    def action_system(self, text: str = "") -> None:
+        """Sets the system prompt of this chat; without a text asks for it."""
+        if text.strip():
+            self._set_system(text)
+            return
+        question = "System prompt of this chat; an empty line for none"
+        self.app.push_screen(LineScreen(question, self._conversation.system or ""), self._set_system)
+
+    def _set_system(self, text: str | None) -> None:
+        if text is not None:
+            self._conversation.set_system(clean(text).strip() or None)
+            self.say("the system prompt holds from the next question on" if text.strip() else "no system prompt")
+
+    def action_think(self, choice: str) -> None:
+        """Whether the model thinks first."""
+        if choice not in ("", "on", "off"):
+            self.say("/think takes on or off")
+            return
+        self._thinking = choice == "on" or (choice == "" and not self._thinking)
+        if self._thinking and self._engine is not None and not _can_think(self._engine):
+            self._thinking = False
+            self.say("this model does not think first")
+            return
+        self.say("the model thinks first" if self._thinking else "the model answers at once")
+
+    def action_help(self) -> None:
+        """Keys, commands and the guide."""
+        self.app.push_screen(HelpScreen(self._desk.settings.keys))
+
+
+def _command(text: str) -> tuple[str, str] | None:
+    """The name and the words of a /command; None for a message, such as one that begins with a path."""
+    first, _, rest = text.partition(" ")
+    name = first[1:]
+    return (name, rest.strip()) if first[:1] == "/" and name.isalpha() and "\n" not in text else None
+
+
+def _place_of(path: list[Message], message: Message) -> tuple[int, int]:
+    """The number of the branch that the path takes where `message` or a sibling of it stands, and of how many."""
+    taken = next(item for item in path if item.id in message.siblings)
+    return taken.siblings.index(taken.id) + 1, len(taken.siblings)
+
+
+def _can_think(engine: Engine) -> bool:
+    """Whether the checkpoint's template knows of thinking: whether it makes a difference."""
+    asked = [{"role": "user", "content": "?"}]
+    return list(engine.encode_chat(asked, True)) != list(engine.encode_chat(asked, False))

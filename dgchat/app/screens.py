@@ -1,0 +1,283 @@
+"""The screens that open over the chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from dgchat import guide, themes
+from dgchat.app.commands import COMMANDS
+from dgchat.hardware import Hardware, advice, lines
+from dgchat.history.export import timestamp
+from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
+from dgchat.keys import KEYS, shown
+from dgchat.notes import FULL_MODEL
+from dgchat.sanitize import clean_line
+
+
+class HelpScreen(Screen[None]):
+    """Keys, commands and the guide."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1,q", "dismiss", "Back"),
+    ]
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        """`keys`: the user's own, by their names."""
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        yield Static("dgchat: help", id="title", markup=False)
+        with VerticalScroll(id="help"):
+            yield Static(keys_help(self._keys), id="help-keys")
+            yield Static(commands_help(), id="help-commands")
+            for section, entries in guide.sections(guide.entries()):
+                yield Static(Text("\n" + section.upper() + "\n", style="bold"))
+                for entry in entries:
+                    yield Static(Text.assemble((entry.title + "\n", "bold"), *guide.code_spans(entry.answer), "\n"))
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Arrow keys scroll at once."""
+        self.query_one("#help").focus()
+
+
+def keys_help(own: Mapping[str, str]) -> Text:
+    """All keys, by group, as they are set."""
+    text = Text()
+    groups: dict[str, list[str]] = {}
+    for name, key in KEYS.items():
+        groups.setdefault(key.group, []).append(name)
+    for group, names in groups.items():
+        text.append(f"{group.upper()}\n", "bold")
+        for name in names:
+            text.append(f"  {shown(own.get(name, KEYS[name].keys)):<22}", "cyan")
+            text.append(f"{KEYS[name].help}\n")
+        text.append("\n")
+    return text
+
+
+def commands_help() -> Text:
+    """All /commands."""
+    text = Text("COMMANDS\n", "bold")
+    for name, command in COMMANDS.items():
+        text.append(f"  {f'/{name} {command.takes}':<34}", "cyan").append(f"{command.help}\n")
+    return text.append("  @path gives a text file as context\n")
+
+
+class LineScreen(ModalScreen[str | None]):
+    """Asks for one line; None where the user changes their mind."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, question: str, text: str = "") -> None:
+        super().__init__()
+        self._question, self._text = question, text
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield Input(self._text)
+
+    @on(Input.Submitted)
+    def done(self, submitted: Input.Submitted) -> None:
+        """Enter takes the line."""
+        self.dismiss(submitted.value)
+
+
+class ThemeScreen(ModalScreen[str | None]):
+    """Chooses a theme; the one under the cursor is shown at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, now: str, preview: Callable[[str], bool]) -> None:
+        """`preview` shows a theme, and tells whether it can be used."""
+        super().__init__()
+        self._now, self._preview = now, preview
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static("Theme: Enter keeps it, Esc goes back", markup=False)
+            yield OptionList(*(Option(Text(clean_line(name)), id=name) for name in themes.names()), id="themes")
+
+    def on_mount(self) -> None:
+        """Begins at the present one."""
+        options = self.query_one("#themes", OptionList)
+        names = themes.names()
+        options.highlighted = names.index(self._now) if self._now in names else 0
+
+    @on(OptionList.OptionHighlighted)
+    def show(self, highlighted: OptionList.OptionHighlighted) -> None:
+        """Previews the theme under the cursor."""
+        if highlighted.option_id is not None:
+            self._preview(highlighted.option_id)
+
+    @on(OptionList.OptionSelected)
+    def keep(self, selected: OptionList.OptionSelected) -> None:
+        """Keeps a theme that can be used."""
+        if selected.option_id is not None and self._preview(selected.option_id):
+            self.dismiss(selected.option_id)
+
+
+class HistoryScreen(ModalScreen[int | None]):
+    """Earlier chats: typing searches them. Gives the id of the chat to open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back"),
+        Binding("up", "move(-1)", "Up", show=False, priority=True),
+        Binding("down", "move(1)", "Down", show=False, priority=True),
+        Binding("ctrl+r", "rename", "Rename", priority=True),
+        Binding("ctrl+d,delete", "delete", "Delete", priority=True),
+        Binding("ctrl+z", "undo", "Undo", priority=True),
+    ]
+
+    def __init__(self, store: Store, words: str = "", on_delete: Callable[[int], None] = lambda chat: None) -> None:
+        super().__init__()
+        self._store, self._words, self._on_delete = store, words, on_delete
+        self._deleted: list[int] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog wide"):
+            yield Input(self._words, placeholder="words to search for", id="search")
+            yield OptionList(id="chats")
+            yield Static("Enter opens   Ctrl+R renames   Ctrl+D deletes   Ctrl+Z undoes   Esc goes back", markup=False)
+
+    def on_mount(self) -> None:
+        """Lists the chats."""
+        self._list()
+
+    @on(Input.Changed, "#search")
+    def search(self) -> None:
+        """Searches as one types."""
+        self._list()
+
+    def _list(self) -> None:
+        words = self.query_one("#search", Input).value
+        options = self.query_one("#chats", OptionList)
+        options.clear_options()
+        if words.strip():
+            rows: dict[int, Text] = {}
+            for hit in self._store.search(words):
+                row = rows.setdefault(hit.conversation.id, _head(hit.conversation.updated, hit.conversation.title))
+                if row.plain.count("\n") < 2:
+                    row.append("\n    ").append_text(marked(hit.excerpt))
+        else:
+            rows = {chat.id: _head(chat.updated, chat.title) for chat in self._store.conversations(500)}
+        options.add_options([Option(row, id=str(chat)) for chat, row in rows.items()])
+        options.highlighted = 0 if rows else None
+
+    def _chosen(self) -> int | None:
+        options = self.query_one("#chats", OptionList)
+        if options.highlighted is None:
+            return None
+        return int(options.get_option_at_index(options.highlighted).id or 0)
+
+    def action_move(self, by: int) -> None:
+        """Moves among the chats while one types."""
+        options = self.query_one("#chats", OptionList)
+        if options.option_count:
+            options.highlighted = ((options.highlighted or 0) + by) % options.option_count
+
+    @on(Input.Submitted, "#search")
+    def open(self) -> None:
+        """Enter opens the chosen chat."""
+        chosen = self._chosen()
+        if chosen is not None:
+            self.dismiss(chosen)
+
+    @on(OptionList.OptionSelected, "#chats")
+    def clicked(self) -> None:
+        """So does the mouse."""
+        self.open()
+
+    def action_rename(self) -> None:
+        """Asks for another title."""
+        chosen = self._chosen()
+        if chosen is None:
+            return
+
+        def renamed(title: str | None) -> None:
+            if title and clean_line(title).strip():
+                self._store.rename(chosen, clean_line(title).strip())
+                self._list()
+
+        self.app.push_screen(LineScreen("Title of this chat", self._store.conversation(chosen).title), renamed)
+
+    def action_delete(self) -> None:
+        """Deletes the chosen chat; Ctrl+Z brings it back."""
+        chosen = self._chosen()
+        if chosen is not None:
+            self._store.delete(chosen)
+            self._deleted.append(chosen)
+            self._on_delete(chosen)
+            self._list()
+            self.notify("Deleted; Ctrl+Z brings it back.")
+
+    def action_undo(self) -> None:
+        """Brings back what was deleted last."""
+        if self._deleted:
+            self._store.restore(self._deleted.pop())
+            self._list()
+
+
+def _head(updated: float, title: str) -> Text:
+    return Text.assemble((f"{timestamp(updated)}  ", "dim"), clean_line(title))
+
+
+def marked(excerpt: str) -> Text:
+    """A search's excerpt on one line, the words found in bold."""
+    text = Text()
+    for place, part in enumerate(excerpt.replace(FOUND_END, FOUND_BEGIN).split(FOUND_BEGIN)):
+        shown_part = clean_line(part.replace("\n", " "))
+        text.append(shown_part, "bold" if place % 2 else "")
+    return text
+
+
+class WelcomeScreen(ModalScreen[None]):
+    """The first screen of all: what was found, and what it can run. Nothing is downloaded."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,space", "dismiss", "Begin")]
+
+    def __init__(self, find: Callable[[], Hardware]) -> None:
+        super().__init__()
+        self._find = find
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog wide"):
+            yield Static(Text("Welcome to dgchat\n", style="bold"))
+            yield Static(
+                "It runs a block-diffusion language model on this machine: an answer starts as noise, and all of it "
+                "becomes clear at once. Press F2 at any time to watch that happen.\n",
+                markup=False,
+            )
+            yield Static("looking at this machine …", id="found", markup=False)
+            yield Static(
+                "\nYou are talking to pocket, a toy that comes with dgchat. For the full model, start with\n"
+                f"  dgchat --model {FULL_MODEL}\n"
+                "which downloads 52 GB. Nothing is downloaded unasked.\n\n"
+                "Enter begins. F1 is help.",
+                markup=False,
+            )
+
+    def on_mount(self) -> None:
+        """Looks at the machine behind the screen."""
+        self.run_worker(self._look, thread=True)
+
+    def _look(self) -> None:
+        found = self._find()
+        text = "\n".join([*(f"  {line}" for line in lines(found)), "", advice(found)])
+        self.app.call_from_thread(self._tell, text)
+
+    def _tell(self, text: str) -> None:
+        if self.is_mounted:  # it may have been closed meanwhile
+            self.query_one("#found", Static).update(text)

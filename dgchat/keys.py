@@ -1,0 +1,88 @@
+"""What the app's keys do: one table, from which bindings, settings and the help screen are made. Knows no toolkit."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+
+class Key(NamedTuple):
+    """One thing that a key does.
+
+    Attributes:
+        keys: the default keys, separated by commas, as Textual names them.
+        help: what they do, for the help screen.
+        label: for the footer; empty where it has no place there.
+    """
+
+    keys: str
+    help: str
+    group: str
+    label: str = ""
+
+
+KEYS: Final[Mapping[str, Key]] = {
+    "send": Key("enter", "send the message", "writing", "Send"),
+    "newline": Key("ctrl+j,shift+enter", "begin a new line", "writing", "New line"),
+    "complete": Key("tab", "complete a /command or an @file", "writing"),
+    "older": Key("up", "recall an earlier message", "writing"),
+    "newer": Key("down", "recall a later one", "writing"),
+    "stop": Key("escape", "stop the answer, and keep what stands", "answers", "Stop"),
+    "again": Key("ctrl+r,f5", "answer again, as another branch", "answers"),
+    "edit": Key("f8", "ask the last question otherwise, as another branch", "answers"),
+    "previous-branch": Key("alt+left", "go to the branch before", "answers"),
+    "next-branch": Key("alt+right", "go to the branch after", "answers"),
+    "copy-answer": Key("f6", "copy the last answer", "answers"),
+    "copy-code": Key("f7", "copy the next code block of the last answers", "answers"),
+    "watch": Key("f2", "watch answers resolve, or see them block by block", "watching", "Watch"),
+    "mode": Key("f3", "change what the canvas colours tell", "watching"),
+    "panel": Key("f4", "show or hide the panel", "watching"),
+    "page-up": Key("pageup", "scroll up", "reading"),
+    "page-down": Key("pagedown", "scroll down", "reading"),
+    "bottom": Key("ctrl+end", "go to the end, and follow it", "reading"),
+    "new": Key("ctrl+n", "begin a new chat", "chats", "New"),
+    "history": Key("ctrl+o", "open an earlier chat", "chats", "History"),
+    "theme": Key("ctrl+t", "choose a theme", "app"),
+    "commands": Key("ctrl+p", "all commands", "app", "Commands"),
+    "help": Key("f1", "this help", "app", "Help"),
+    "quit": Key("ctrl+q", "quit", "app", "Quit"),
+}
+_KEY = re.compile(r"(?:(?:ctrl|shift|alt|super|hyper|meta)\+)*[a-z0-9_]+")
+
+
+def check(name: str, value: Any) -> str | None:
+    """What is wrong with `name = value` in the table `[keys]` of the settings; None when nothing is."""
+    if name not in KEYS:
+        near = difflib.get_close_matches(name, KEYS, n=1, cutoff=0.5)
+        return f"keys.{name} is no key" + (f"; did you mean keys.{near[0]}?" if near else ".")
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+    if not names or not all(_KEY.fullmatch(part) for part in names):
+        return f'keys.{name} must be keys such as "ctrl+s" or "f5,ctrl+s", not {value!r}.'
+    return None
+
+
+def keys_of(name: str, chosen: Mapping[str, str]) -> list[str]:
+    """The keys that do what `name` says: the user's own, or else the default ones."""
+    return [part.strip() for part in chosen.get(name, KEYS[name].keys).split(",")]
+
+
+def clashes(chosen: Mapping[str, str]) -> list[str]:
+    """A sentence for each key that would do two things."""
+    uses: dict[str, list[str]] = {}
+    for name in KEYS:
+        for key in keys_of(name, chosen):
+            uses.setdefault(key, []).append(name)
+    return [
+        f"The key {key} is set for {' and '.join(names)}; the first one has it."
+        for key, names in uses.items()
+        if len(names) > 1
+    ]
+
+
+def shown(keys: str) -> str:
+    """Keys as people read them: `ctrl+j,f5` as "Ctrl+J, F5"."""
+    names = {"pageup": "PgUp", "pagedown": "PgDn", "escape": "Esc"}
+    parts = [[names.get(part, part.capitalize()) for part in key.strip().split("+")] for key in keys.split(",")]
+    return ", ".join("+".join(part) for part in parts)
