@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from dgchat.sanitize import clean_line
@@ -35,14 +36,34 @@ class Failure(Exception):
 
 # What torch says where Python would raise a MemoryError; the types are torch's own.
 _NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator", "CUDA out of memory")
+_WANTED = re.compile(r"(?:tried to allocate|Tried to allocate) ([\d.]+) ?(bytes|KiB|MiB|GiB)")
+_CAPACITY = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory has run out, of the processor or of a GPU."""
+    return isinstance(error, MemoryError) or any(sign in f"{type(error).__name__} {error}" for sign in _NO_MEMORY)
+
+
+def _memory_sentence(error: BaseException) -> str:
+    """What was wanted and what was there, as far as the error tells, and what takes less."""
+    wanted, capacity = _WANTED.search(str(error)), _CAPACITY.search(str(error))
+    parts = ["There is not enough memory for this model or prompt"]
+    if wanted:
+        amount = f"{float(wanted[1]) / 2**30:.1f} GiB" if wanted[2] == "bytes" else f"{wanted[1]} {wanted[2]}"
+        parts.append(f"{amount} more were wanted")
+    if capacity:
+        parts.append(f"{capacity[2]} of {capacity[1]} were free")
+    advice = "A shorter chat, a smaller --max-tokens, --device cpu, or --model pocket takes less."
+    return f"{parts[0]}{': ' if parts[1:] else ''}{', '.join(parts[1:])}. {advice}"
 
 
 def of_engine(error: Exception) -> Failure | None:
     """The failure that an error from the engine stands for; None when it is not one of the engine's own."""
     from dgengine import errors
 
-    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__} {error}" for sign in _NO_MEMORY):
-        return Failure("There is not enough memory for this model or prompt.", Exit.ENGINE)
+    if is_out_of_memory(error):
+        return Failure(_memory_sentence(error), Exit.ENGINE)
     if not isinstance(error, errors.EngineError):
         return None
     codes = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dgchat.exits import of_engine
+from dgchat.exits import is_out_of_memory, of_engine
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
@@ -194,6 +194,8 @@ class EngineHost:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own
+                if is_out_of_memory(error):
+                    self._new_session()  # the cache of the old one is memory too
                 self._put(Failed(self._running, _sentence(error), traceback.format_exc()))
             except BaseException:  # a library has ended the thread: `ask` begins another
                 self._put(Failed(self._running, "The engine's thread has ended; the next question starts it anew."))

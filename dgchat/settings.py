@@ -274,11 +274,13 @@ def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
 
 
 def report(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """For every setting its name, its value in TOML, where that comes from, and what it means."""
-    return [
+    """For every setting, and every key of the user's own: name, value in TOML, where that comes from, what it means."""
+    rows = [
         (setting.name, _toml(getattr(settings, setting.field)), settings.sources[setting.field], setting.help)
         for setting in SETTINGS
     ]
+    own = [(f"keys.{name}", _toml(keys), "file", key_table.KEYS[name].help) for name, keys in settings.keys.items()]
+    return rows + own
 
 
 def _toml(value: Value) -> str:

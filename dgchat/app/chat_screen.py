@@ -100,8 +100,9 @@ class ChatScreen(Screen[None]):
 
     @on(events.Resize)
     def _arrange(self) -> None:
-        """The panel has its place where there is room."""
+        """The panel has its place where there is room; the canvas is laid out anew."""
         self.panel.display = self._panel_wanted and self.app.size.width >= _PANEL_FROM
+        self.call_after_refresh(self._redraw)
 
     @property
     def transcript(self) -> Transcript:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from dgchat.app.files import split_files
 from dgchat.history.records import Message, NewAnswer
 from dgchat.history.store import Store
 from dgchat.sanitize import clean
@@ -108,7 +109,9 @@ class Conversation:
     def _question(self, text: str, parent: int | None) -> Message:
         def keep() -> Message:
             before = self.path[-1].id if self.path else parent if self.id is not None else None
-            return self._store.add_question(self.id, before, clean(text), model=self._model, system=self.system)
+            return self._store.add_question(
+                self.id, before, clean(text), model=self._model, system=self.system, title=split_files(text)[1]
+            )
 
         message = self._append(keep)
         self.id = message.conversation
@@ -136,8 +139,11 @@ class Conversation:
         for message in old:
             if message.role == "user":
                 before = self.path[-1].id if self.path else None
+                title = split_files(message.text)[1]
                 self.path.append(
-                    store.add_question(self.id, before, message.text, model=self._model, system=self.system)
+                    store.add_question(
+                        self.id, before, message.text, model=self._model, system=self.system, title=title
+                    )
                 )
                 self.id = self.path[-1].conversation
             else:

@@ -226,11 +226,6 @@ class Answer(Said):
         if self.message is None:
             await self.query_one(Prose).show(clean(self.ended))
 
-    def on_resize(self) -> None:
-        """The canvas is laid out anew with its next step; until then it is cut, not garbled."""
-        if self._view is not None:
-            self._view.refresh()
-
     async def _drop_canvas(self) -> None:
         view, self._view, self._canvas = self._view, None, None
         if view is not None:

@@ -53,7 +53,7 @@ class HelpScreen(Screen[None]):
 
 
 def keys_help(own: Mapping[str, str]) -> Text:
-    """All keys, by group, as they are set."""
+    """All keys, by group, as they are set; each with the name that the settings give it."""
     text = Text()
     groups: dict[str, list[str]] = {}
     for name, key in KEYS.items():
@@ -62,7 +62,7 @@ def keys_help(own: Mapping[str, str]) -> Text:
         text.append(f"{group.upper()}\n", "bold")
         for name in names:
             text.append(f"  {shown(own.get(name, KEYS[name].keys)):<22}", "cyan")
-            text.append(f"{KEYS[name].help}\n")
+            text.append(f"{KEYS[name].help}  ").append(f"{name}\n", "dim")
         text.append("\n")
     return text
 

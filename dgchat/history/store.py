@@ -104,9 +104,18 @@ class Store:
     # ---- writing
 
     def add_question(
-        self, conversation: int | None, parent: int | None, text: str, *, model: str = "", system: str | None = None
+        self,
+        conversation: int | None,
+        parent: int | None,
+        text: str,
+        *,
+        model: str = "",
+        system: str | None = None,
+        title: str | None = None,
     ) -> Message:
-        """Keeps a question; with `conversation` None it begins a chat with this model and system prompt.
+        """Keeps a question; with `conversation` None it begins a chat with this model, system prompt and title.
+
+        The title is, by default, the question's first words.
 
         The chat as it stands then ends in the question.
 
@@ -118,7 +127,7 @@ class Store:
                 now = time.time()
                 row = self._db.execute(
                     "INSERT INTO conversations (title, model, system, created, updated) VALUES (?, ?, ?, ?, ?)",
-                    (title_of(text), model, system, now, now),
+                    (title_of(title or text), model, system, now, now),
                 )
                 conversation = int(row.lastrowid or 0)
             return self._add(conversation, parent, "user", NewAnswer(text))

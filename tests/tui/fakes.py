@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
+import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -64,11 +65,19 @@ class FakeInfo:
 class FakeEngine:
     """Answers with `answers`, one after another, the last one again and again.
 
+    What comes before `</thought>` in an answer is a thought.
+
     Attributes:
-        asked: the messages of every `encode_chat`.
+        asked: the messages of every `encode_chat` for an answer.
+        thought: for each of them, whether the model was to think first.
         notices: sentences that the next answer begins with.
-        error: raised in the place of the second step.
+        error: raised in the place of the second step, or of that of `failing`.
+        failing: the block in which `error` is raised.
         stuck: the block that never settles, until it is cancelled; 0 for none.
+        unsettled: blocks that have not settled at their step limit: what follows is as `Sampling.on_limit` says.
+        extensions: how many steps each `Control.extend` gave.
+        permits: each step takes one, where there are any to take: a test lets the engine go step by step.
+        thinks: whether the chat template knows of thinking.
     """
 
     def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
@@ -79,8 +88,14 @@ class FakeEngine:
         self.filler = [self.vocabulary.encode(" " + word)[0] for word in _FILLER if word]
         self.asked: list[list[dict[str, Any]]] = []
         self.notices: list[str] = []
-        self.error: Exception | None = None
+        self.thought: list[bool] = []
+        self.error: BaseException | None = None
+        self.failing = 1
         self.stuck = 0
+        self.unsettled: set[int] = set()
+        self.extensions: list[int] = []
+        self.permits: threading.Semaphore | None = None
+        self.thinks = False
         self.sessions = 0
         self.steps = steps
         self.delay = delay
@@ -89,8 +104,11 @@ class FakeEngine:
     def encode_chat(
         self, messages: Sequence[dict[str, Any]], thinking: bool = False, max_new_tokens: int | None = None
     ) -> list[int]:
-        self.asked.append([dict(message) for message in messages])
-        return [1] * sum(1 + len(str(message.get("content", ""))) for message in messages)
+        if messages != [{"role": "user", "content": "?"}]:  # else the app asks what the template can
+            self.asked.append([dict(message) for message in messages])
+            self.thought.append(thinking)
+        count = sum(1 + len(str(message.get("content", ""))) for message in messages)
+        return [1] * (count + (thinking and self.thinks))
 
     def pieces(self, ids: Iterable[int], end: bool = False) -> list[str]:
         return [self.vocabulary.words[id_] for id_ in ids]
@@ -120,23 +138,49 @@ class FakeSession:
         self, ids: Sequence[int], sampling: Sampling | None = None, control: Control | None = None
     ) -> Generator[Event, None, None]:
         engine, canvas = self._engine, self._engine.info.canvas_length
+        control = control or Control()
+        asks = sampling is not None and sampling.on_limit == "ask"
         yield from (Notice(text) for text in engine.notices)
         yield Prefill(0, len(ids), 0)
         yield Prefill(len(ids), len(ids), 0)
         tokens = [*engine.vocabulary.encode(engine.next_answer()), EOS]
         blocks = [tokens[start : start + canvas] for start in range(0, len(tokens), canvas)]
         for number, block in enumerate(blocks, 1):
-            steps = 10**9 if number == engine.stuck else engine.steps
-            for step in fake_steps(block, canvas, number, steps, engine.filler):
-                time.sleep(engine.delay)
-                if engine.error is not None and step.step == 2:
-                    raise engine.error
-                if control is not None and control.cancelled:
-                    yield Done("cancelled", fake_stats((number - 1) * canvas, number - 1, engine.steps))
-                    return
-                yield step
-            yield Block(number, np.array(block, np.int32), engine.steps, True)
+            yield from self._denoise(block, number, asks, control)
+            if control.cancelled:
+                yield Done("cancelled", fake_stats((number - 1) * canvas, number - 1, engine.steps))
+                return
+            control.end_block(number)
         yield Done("eos", fake_stats(len(tokens), len(blocks), engine.steps))
+
+    def _denoise(self, block: Sequence[int], number: int, asks: bool, control: Control) -> Generator[Event, None, None]:
+        """The steps of one block, and its end; after a cancel nothing more."""
+        engine, steps = self._engine, self._engine.steps
+        unsettled = number in engine.unsettled
+        endless = 10**9 if number == engine.stuck else steps * 4 if unsettled else steps
+        for step in fake_steps(block, engine.info.canvas_length, number, endless, engine.filler):
+            self._wait(control)
+            if engine.error is not None and (number, step.step) == (engine.failing, 2):
+                raise engine.error
+            if control.cancelled:
+                return
+            yield step
+            if not unsettled or step.step < steps:
+                continue
+            yield Block(number, np.array(block, np.int32), step.step, False, waiting=asks)
+            more = control.wait_for_decision() if asks else 0
+            if not more:
+                return
+            engine.extensions.append(more)
+            steps += more
+        yield Block(number, np.array(block, np.int32), step.step, True)
+
+    def _wait(self, control: Control) -> None:
+        """Until the next step may be made."""
+        time.sleep(self._engine.delay)
+        permits = self._engine.permits
+        while permits is not None and not control.cancelled and not permits.acquire(timeout=0.01):
+            pass
 
 
 def fake_steps(

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from struct import pack
@@ -33,6 +34,7 @@ class Terminal:
         )
         os.close(slave)
         self.output = ""
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
 
     def resize(self, columns: int, lines: int) -> None:
         ioctl(self._master, TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
@@ -71,5 +73,5 @@ class Terminal:
             data = os.read(self._master, 1 << 16)
         except OSError:  # the other end is closed
             return False
-        self.output += data.decode("utf-8", "replace")
+        self.output += self._decode(data)
         return bool(data)
