@@ -31,8 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         requests.append(request)
         return Exit.FINE
 
-    def chat(settings: Settings) -> Exit:
-        requests.append(settings)
+    def chat(settings: Settings, resume: int | None = None) -> Exit:
+        requests.append((settings, resume))
         return Exit.FINE
 
     monkeypatch.setattr("dgchat.inline.answer.answer", answer)
@@ -93,7 +93,14 @@ def test_alone_on_a_terminal_it_is_a_chat(asked: list[Any], monkeypatch: pytest.
     monkeypatch.setattr("sys.stdin", Pipe(tty=True))
     monkeypatch.setattr("sys.stdout", Pipe(tty=True))
     assert cli.run(["--seed", "3"]) == 0
-    assert isinstance(asked[0], Settings) and asked[0].seed == 3
+    assert cli.run(["history", "resume", "12"]) == 0
+    assert [(chosen.seed, resume) for chosen, resume in asked] == [(3, None), (None, 12)]
+
+
+def test_a_chat_needs_a_terminal(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["history", "resume", "12"]) == 2
+    assert cli.run(["history", "resume", "twelve"]) == 2
+    assert not asked and "takes the id of a chat" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -137,31 +144,25 @@ def test_no_prompt_on_a_terminal_with_json_is_refused(
 
 
 def test_broken_settings_are_one_sentence(
-    asked: list[Request], plain_environment: Path, capsys: pytest.CaptureFixture[str]
+    asked: list[Request], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = settings_file("[ui]\nwatch = \n", plain_environment)
-    try:
-        assert cli.run(["Hello"]) == 2
-        err = capsys.readouterr().err
-        assert err.count("\n") == 1 and "not valid TOML" in err and "line 2" in err
-        path.write_text("[ui]\nwach = true\n", "utf-8")
-        assert cli.run(["Hello"]) == 0
-        assert "did you mean ui.watch?" in capsys.readouterr().err
-        assert cli.run(["-q", "Hello"]) == 0
-        assert capsys.readouterr().err == ""
-    finally:
-        path.unlink()
+    path = settings_file("[ui]\nwatch = \n", tmp_path / "config")
+    assert cli.run(["Hello"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "not valid TOML" in err and "line 2" in err
+    path.write_text("[ui]\nwach = true\n", "utf-8")
+    assert cli.run(["Hello"]) == 0
+    assert "did you mean ui.watch?" in capsys.readouterr().err
+    assert cli.run(["-q", "Hello"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_config_shows_values_and_sources(
-    plain_environment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = settings_file('[model]\nname = "mine"\n', plain_environment)
+    path = settings_file('[model]\nname = "mine"\n', tmp_path / "config")
     monkeypatch.setenv("DGCHAT_STEPS", "12")
-    try:
-        assert cli.run(["config", "--seed", "5"]) == 0
-    finally:
-        path.unlink()
+    assert cli.run(["config", "--seed", "5"]) == 0
     rows = {row.split()[0]: row for row in capsys.readouterr().out.splitlines() if row}
     assert '"mine"' in rows["model.name"] and f"file: {path}" in rows["model.name"]
     assert "environment: DGCHAT_STEPS" in rows["sampling.steps"]
@@ -183,7 +184,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_line_and_the_settings_allow_the_same() -> None:
     assert cli._PRECISIONS == settings.PRECISIONS
     flags = {parameter.name for parameter in cli.command.params if isinstance(parameter, click.Option)}
-    only_in_the_file = {"theme", "pace"}
+    only_in_the_file = {"theme", "pace", "colors", "motion", "history"}
     assert {setting.field for setting in settings.SETTINGS} - only_in_the_file <= flags
 
 
