@@ -230,8 +230,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    code = run(sys.argv[1:])
-    sys.exit(_flush(code))
+    code = _flush(run(sys.argv[1:]))
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        os._exit(code)  # torch, busy on the engine's thread, would abort an interpreter that shuts down
+    sys.exit(code)
 
 
 def run(args: Sequence[str]) -> int:

@@ -39,6 +39,8 @@ class Answering:
         """Draws a step; `drawing` None where nobody watches. Returns what to say of it."""
         assert self.widget is not None  # the screen has made it
         if drawing is not None:
+            if not self.widget.draws:  # a block that goes on after its limit is drawn by the canvas again
+                self.widget.ended = self.draft.text
             canvas = await self.widget.step(step, self._engine, drawing)
             self._back_here = canvas.taken_back
         accepted = int((step.accepted | step.pinned).sum())

@@ -27,7 +27,7 @@ from dgchat.history.opening import Opened, open_history
 from dgchat.history.store import Store
 from dgchat.host import EngineHost
 from dgchat.hush import hushed
-from dgchat.paths import history_file
+from dgchat.paths import history_file, log_file
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
@@ -53,7 +53,7 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
             vars(sys)["__stderr__"] = before
             app.store.close()
     if app.broken:
-        raise Failure("The chat ended unexpectedly; DGCHAT_DEBUG=1 shows why.", Exit.ENGINE)
+        raise Failure(f"The chat ended unexpectedly; the traceback is in {log_file()}.", Exit.ENGINE)
     return Exit.FINE
 
 
@@ -141,7 +141,8 @@ class ChatApp(App[None]):
             self.push_screen(WelcomeScreen(hardware.find))
 
     def on_unmount(self) -> None:
-        """Lets the engine rest."""
+        """Lets the engine rest; what stands of an answer is kept."""
+        self.chat.keep()
         self.host.close()
 
     def trouble(self, text: str) -> None:

@@ -302,6 +302,13 @@ class ChatScreen(Screen[None]):
         self.say(end_note(answering.draft.done, answering.draft, reason))
         self._title()
 
+    def keep(self) -> None:
+        """Keeps what stands of the answer that is being written: the program ends."""
+        answering, self._answering = self._answering, None
+        new = answering.new_answer("cancelled") if self._asked and answering is not None else None
+        if new is not None:
+            self._conversation.answer(new)
+
     async def _abandon(self) -> None:
         """Ends the answer at once, because the user goes elsewhere."""
         if self._asked:

@@ -29,12 +29,12 @@ class Draft:
     """Takes the events of one answer.
 
     Attributes:
-        blocks: the tokens of each block that has ended, by its number.
+        blocks: the tokens of each block that has ended or waits, by its number.
         trace: the steps, up to `TRACED_BYTES`.
         step: the newest one; None before the first, and between blocks.
         waiting: the block that did not settle and waits for a decision; None for none.
         accepted, entropy: the share of positions accepted, and the mean entropy in nats, over the last steps.
-        steps: denoising steps so far; seconds: how long they took.
+        seconds: how long the steps took that have come; not all need come.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -45,7 +45,9 @@ class Draft:
         self.waiting: Block | None = None
         self.done: Done | None = None
         self.accepted, self.entropy = Curve(), Curve()
-        self.steps, self.seconds = 0, 0.0
+        self.seconds = 0.0
+        self._seen = 0
+        self._steps: dict[int, int] = {}  # of each block, so far
 
     def take(self, event: Event) -> None:
         """The next event."""
@@ -56,6 +58,7 @@ class Draft:
                 self._step(event)
             case Block():
                 self.blocks[event.block] = event.tokens.tolist()
+                self._steps[event.block] = event.steps
                 self.waiting = event if event.waiting else None
                 self.step = None
                 self.trace.take(event)
@@ -64,7 +67,8 @@ class Draft:
 
     def _step(self, step: Step) -> None:
         self.step, self.waiting = step, None
-        self.steps += 1
+        self._steps[step.block] = step.step
+        self._seen += 1
         self.seconds += step.seconds
         settled = (step.accepted | step.pinned).mean()
         self.accepted.add(float(settled))
@@ -73,9 +77,15 @@ class Draft:
             self.trace.take(step)
 
     @property
+    def steps(self) -> int:
+        """Denoising steps so far, also those that have not come: of steps in a row only the newest need come."""
+        return sum(self._steps.values())
+
+    @property
     def ids(self) -> list[int]:
-        """The tokens of the blocks that have ended."""
-        return [id_ for _, ids in sorted(self.blocks.items()) for id_ in ids]
+        """The tokens of the blocks that have ended; one that goes on after its limit has not."""
+        running = self.step.block if self.step is not None else None
+        return [id_ for number, ids in sorted(self.blocks.items()) if number != running for id_ in ids]
 
     @property
     def text(self) -> str:
@@ -91,12 +101,13 @@ class Draft:
         """After a stop in the middle of a block: takes over the beginning of its canvas that was accepted."""
         if self.step is None:
             return
-        settled = (self.step.accepted | self.step.pinned).tolist()
+        step, self.step = self.step, None
+        settled = (step.accepted | step.pinned).tolist()
         count = settled.index(False) if False in settled else len(settled)
-        ids = self.step.draft.tolist()[:count]
+        ids = step.draft.tolist()[:count]
         end = next((place + 1 for place, id_ in enumerate(ids) if id_ in self._engine.eos_ids), count)
         if ids[:end]:
-            self.blocks[self.step.block] = ids[:end]
+            self.blocks[step.block] = ids[:end]
 
     @property
     def tokens_per_forward(self) -> float:
@@ -106,5 +117,5 @@ class Draft:
 
     @property
     def tokens_per_second(self) -> float:
-        """The same by the time of the steps."""
-        return self.tokens_per_forward * self.steps / self.seconds if self.seconds else 0.0
+        """The same by the time that a step takes."""
+        return self.tokens_per_forward * self._seen / self.seconds if self.seconds else 0.0

@@ -171,6 +171,11 @@ class Answer(Said):
 
     # ---- while it is being written
 
+    @property
+    def draws(self) -> bool:
+        """Whether the canvas is on the screen."""
+        return self._canvas is not None
+
     async def step(self, step: Step, engine: Engine, drawing: Drawing) -> Canvas:
         """Draws a step of the block that is being denoised."""
         if self._canvas is None:
