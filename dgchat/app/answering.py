@@ -10,6 +10,7 @@ from dgchat.app.messages import Answer, Drawing
 from dgchat.app.panel import Panel, why_it_stopped
 from dgchat.history.records import NewAnswer
 from dgchat.trace.codec import pack
+from dgchat.trace.steps import About
 
 if TYPE_CHECKING:
     from dgengine import Block, Done, Engine, Step
@@ -26,12 +27,13 @@ class Answering:
         widget: the place in the transcript; None before anything has come.
     """
 
-    def __init__(self, turn: int, engine: Engine, most_steps: int) -> None:
+    def __init__(self, turn: int, engine: Engine, most_steps: int, prompt: str) -> None:
         self.turn = turn
         self.draft = Draft(engine)
         self.widget: Answer | None = None
         self._engine = engine
         self._most_steps = most_steps
+        self._prompt = prompt
         self._taken_back = 0  # in the blocks before this one
         self._back_here = 0
 
@@ -65,8 +67,17 @@ class Answering:
             draft.keep_what_stands()
         if not draft.ids:
             return None
-        trace = pack(draft.trace) if len(draft.trace) else None
-        return NewAnswer(draft.text, draft.ids, draft.thought, reason, self._stats(), trace)
+        return NewAnswer(draft.text, draft.ids, draft.thought, reason, self._stats(), self._packed())
+
+    def _packed(self) -> bytes | None:
+        trace = self.draft.trace
+        if not len(trace):
+            return None
+        done = self.draft.done
+        seed = done.stats.seed if done is not None else None
+        trace.about = About(self._engine.info.name, self._prompt, seed, self._engine.eos_ids)
+        trace.learn(self._engine.spell)
+        return pack(trace)
 
     def _stats(self) -> dict[str, Any]:
         if self.draft.done is not None:

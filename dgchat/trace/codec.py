@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgchat.trace.steps import BlockTrace, StepTrace
+from dgchat.trace.steps import About, BlockTrace, StepTrace
 
 VERSION: Final = 1
 MOST_BYTES: Final = 256 * 2**20  # of all arrays together, unpacked
@@ -23,6 +25,8 @@ _PLANES: Final = (
     ("pinned", np.uint8, "B"),
 )
 _CANDIDATES: Final = (("top_ids", np.int32), ("top_codes", np.uint8))
+_MOST_TOKENS = 1 << 20
+_MOST_ABOUT = 1 << 20  # bytes of what the trace says of itself
 
 
 class TraceError(Exception):
@@ -31,20 +35,44 @@ class TraceError(Exception):
 
 def pack(trace: StepTrace) -> bytes:
     """The trace as an npz archive, compressed."""
-    arrays: dict[str, NDArray[Any]] = {"version": np.array(VERSION), "blocks": np.array(len(trace.blocks))}
+    arrays: dict[str, NDArray[Any]] = {
+        "version": np.array(VERSION),
+        "blocks": np.array(len(trace.blocks)),
+        "about": _bytes(_about_json(trace.about)),
+        **_spelling_arrays(trace.spelling),
+    }
     for place, block in enumerate(trace.blocks):
         arrays[f"{place}.about"] = np.array([block.number, block.length, block.converged], np.int64)
         arrays[f"{place}.tokens"] = block.tokens
         arrays[f"{place}.times"] = np.array([block.temperatures, block.seconds], np.float32)
         for name, kind, dimension in _PLANES:
             width = block.length if dimension == "C" else -(-block.length // 8)
-            arrays[f"{place}.{name}"] = _stack(getattr(block, name), kind, width)
+            plane = _stack(getattr(block, name), kind, width)
+            # From step to step little changes, and zeros compress well.
+            arrays[f"{place}.{name}"] = np.diff(plane, axis=0, prepend=0).astype(kind) if name == "drafts" else plane
         if block.top_ids:
             for name, kind in _CANDIDATES:
                 arrays[f"{place}.{name}"] = np.stack(getattr(block, name)).astype(kind)
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
+
+
+def _bytes(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
+
+
+def _about_json(about: About) -> bytes:
+    return json.dumps({**asdict(about), "ends": sorted(about.ends)}).encode()
+
+
+def _spelling_arrays(spelled: dict[int, bytes]) -> dict[str, NDArray[Any]]:
+    """Ids, their bytes in one row, and where those of each id end in it."""
+    return {
+        "spelling.ids": np.array(list(spelled), np.int32),
+        "spelling.ends": np.cumsum([len(token) for token in spelled.values()], dtype=np.int64),
+        "spelling.bytes": _bytes(b"".join(spelled.values())),
+    }
 
 
 def _stack(rows: list[NDArray[Any]], kind: type[Any], width: int) -> NDArray[Any]:
@@ -76,7 +104,33 @@ def _read(arrays: dict[str, NDArray[Any]]) -> StepTrace:
     count = int(_checked(arrays, "blocks", np.integer, ()))
     if not 0 <= count <= _MOST_BLOCKS:
         raise TraceError(f"The trace claims {count} blocks.")
-    return StepTrace([_block(arrays, place) for place in range(count)])
+    return StepTrace([_block(arrays, place) for place in range(count)], _read_about(arrays), _read_spelling(arrays))
+
+
+def _read_about(arrays: dict[str, NDArray[Any]]) -> About:
+    data = _checked(arrays, "about", np.uint8, (None,))
+    if len(data) > _MOST_ABOUT:
+        raise TraceError("The trace says more of itself than it may.")
+    table = json.loads(data.tobytes())
+    kinds = {"model": str, "prompt": str, "seed": int | None, "ends": list, "steered": bool}
+    if not isinstance(table, dict) or table.keys() != kinds.keys():
+        raise TraceError("The trace does not say what it is of.")
+    if not all(isinstance(table[name], kind) for name, kind in kinds.items()):
+        raise TraceError("The trace says of itself what makes no sense.")
+    if not all(isinstance(id_, int) for id_ in table["ends"]):
+        raise TraceError("The trace's ends are no tokens.")
+    return About(**{**table, "ends": frozenset(table["ends"])})
+
+
+def _read_spelling(arrays: dict[str, NDArray[Any]]) -> dict[int, bytes]:
+    ids = _checked(arrays, "spelling.ids", np.int32, (None,)).tolist()
+    ends = _checked(arrays, "spelling.ends", np.int64, (None,)).tolist()
+    data = _checked(arrays, "spelling.bytes", np.uint8, (None,)).tobytes()
+    starts = [0, *ends[:-1]] if ends else []
+    bounds_fit = all(0 <= start <= end <= len(data) for start, end in zip(starts, ends, strict=True))
+    if len(ids) != len(ends) or len(ids) > _MOST_TOKENS or not bounds_fit:
+        raise TraceError("The trace's tokens and their text differ in number.")
+    return {id_: data[start:end] for id_, start, end in zip(ids, starts, ends, strict=True)}
 
 
 def _block(arrays: dict[str, NDArray[Any]], place: int) -> BlockTrace:
@@ -89,7 +143,8 @@ def _block(arrays: dict[str, NDArray[Any]], place: int) -> BlockTrace:
     block.temperatures, block.seconds = times[0].tolist(), times[1].tolist()
     for name, kind, dimension in _PLANES:
         width = length if dimension == "C" else -(-length // 8)
-        setattr(block, name, list(_checked(arrays, f"{place}.{name}", kind, (steps, width))))
+        plane = _checked(arrays, f"{place}.{name}", kind, (steps, width))
+        setattr(block, name, list(np.cumsum(plane, axis=0, dtype=kind) if name == "drafts" else plane))
     if f"{place}.top_ids" in arrays:
         shape = (steps, length, None)
         ids, codes = (_checked(arrays, f"{place}.{name}", kind, shape) for name, kind in _CANDIDATES)

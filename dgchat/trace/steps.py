@@ -5,12 +5,14 @@ A block of 256 positions and 48 steps takes 61 KiB without the candidates; see `
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dgengine import spelling
 from dgengine.events import Block, Event, Step
 
 MOST_NATS: Final = 12.5  # the entropy that the coarsest code stands for: ln of a vocabulary of 262,144 tokens
@@ -103,11 +105,42 @@ class BlockTrace:
         return np.unpackbits(packed, count=self.length).astype(np.bool_)
 
 
-class StepTrace:
-    """The blocks of an answer, from the engine's events or from a file."""
+@dataclass(frozen=True)
+class About:
+    """What a trace is of; all of it may be unknown.
 
-    def __init__(self, blocks: list[BlockTrace] | None = None) -> None:
+    Attributes:
+        model: its name.
+        prompt: the question.
+        seed: of the answer.
+        ends: ids that end an answer: nothing is drawn behind the first one.
+        steered: whether a person has pinned tokens.
+    """
+
+    model: str = ""
+    prompt: str = ""
+    seed: int | None = None
+    ends: frozenset[int] = frozenset()
+    steered: bool = False
+
+
+class StepTrace:
+    """The blocks of an answer, from the engine's events or from a file.
+
+    Attributes:
+        about: what it is of.
+        spelling: the bytes of every token in it, once `learn` has been called: no tokenizer is needed to show it.
+    """
+
+    def __init__(
+        self,
+        blocks: list[BlockTrace] | None = None,
+        about: About | None = None,
+        spelled: dict[int, bytes] | None = None,
+    ) -> None:
         self.blocks: list[BlockTrace] = blocks or []
+        self.about = about or About()
+        self.spelling: dict[int, bytes] = spelled or {}
 
     def take(self, event: Event) -> None:
         """Keeps what the event tells of the canvas; other events are left out."""
@@ -122,6 +155,21 @@ class StepTrace:
         if not self.blocks or self.blocks[-1].number != step.block:
             self.blocks.append(BlockTrace(step.block, len(step.draft)))
         return self.blocks[-1]
+
+    def learn(self, spell: Callable[[Sequence[int]], list[bytes]]) -> None:
+        """Takes over the spelling of every token that the trace holds; `spell` is `Engine.spell`."""
+        planes = [plane for block in self.blocks for plane in (*block.drafts, *block.top_ids, block.tokens)]
+        ids = np.unique(np.concatenate([plane.ravel() for plane in planes])).tolist() if planes else []
+        self.spelling = dict(zip(ids, spell(ids), strict=True))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text that each token of a sequence adds; what the trace does not spell adds nothing."""
+        return spelling.pieces(self.spelling.get(id_, b"") for id_ in ids)
+
+    def text(self, before: int | None = None) -> str:
+        """The text of the blocks, or of those whose number is below `before`."""
+        ids = [id_ for block in self.blocks if before is None or block.number < before for id_ in block.tokens.tolist()]
+        return "".join(spelling.pieces((self.spelling.get(id_, b"") for id_ in ids), end=True))
 
     def __len__(self) -> int:
         """How many steps all blocks have together."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import codecs
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from dgengine import spelling
 from dgengine.errors import ChatTemplateError, CheckpointError, EmptyPromptError, PromptTooLongError
 
 Message: TypeAlias = Mapping[str, Any]
@@ -205,20 +205,12 @@ class ChatTokenizer:
         return "".join(self.pieces(ids, end=True))
 
     def pieces(self, ids: Iterable[int], end: bool = False) -> list[str]:
-        """The text that each id adds: one piece an id, "" for special tokens.
+        """The text that each id adds: one piece an id, "" for special tokens; see `spelling.pieces`."""
+        return spelling.pieces(self.spell(ids), end)
 
-        A character whose bytes are spread over several tokens belongs to the one that completes it; bytes
-        that cannot become a character are U+FFFD. Joined, the pieces are the text of `decode`.
-
-        Args:
-            end: whether an incomplete character at the very end is shown as U+FFFD (with the last piece),
-                or left out because its other bytes may follow.
-        """
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces = [decoder.decode(self._bytes_of(int(i))) for i in ids]
-        if end and pieces:
-            pieces[-1] += decoder.decode(b"", final=True)
-        return pieces
+    def spell(self, ids: Iterable[int]) -> list[bytes]:
+        """The UTF-8 bytes of each id, which may be part of a character; b"" for special tokens."""
+        return [self._bytes_of(int(i)) for i in ids]
 
     def _bytes_of(self, token: int) -> bytes:
         found = self._bytes.get(token)

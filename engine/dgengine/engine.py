@@ -161,6 +161,10 @@ class Engine:
         """The text that each token id adds: one piece an id; see `ChatTokenizer.pieces`."""
         return self.tokenizer.pieces(ids)
 
+    def spell(self, ids: Iterable[int]) -> list[bytes]:
+        """The UTF-8 bytes of each token id; see `ChatTokenizer.spell`."""
+        return self.tokenizer.spell(ids)
+
     def session(self) -> Session:
         """A new conversation."""
         from dgengine.session import Session

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgchat.trace.codec import TraceError, pack, unpack
-from dgchat.trace.steps import MOST_NATS, StepTrace, code_entropy, decode_entropy
+from dgchat.trace.steps import MOST_NATS, About, StepTrace, code_entropy, decode_entropy
 from dgengine import Block, Step
+from dgengine.spelling import pieces
 
 
 def step(rng: np.random.Generator, block: int, number: int, length: int, candidates: int = 0) -> Step:
@@ -125,4 +128,55 @@ def test_a_bomb_is_not_unpacked() -> None:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("0.drafts.npy", bytes(300 * 2**20))
     with pytest.raises(TraceError, match="more than 256 MiB"):
+        unpack(out.getvalue())
+
+
+def spell(ids: Sequence[int]) -> list[bytes]:
+    """Bytes that are no whole characters for some ids."""
+    return [f"{id_}ü".encode()[: 1 + id_ % 5] for id_ in ids]
+
+
+@given(st.integers(0, 2**32), st.text(max_size=20), st.booleans(), st.one_of(st.none(), st.integers(0, 2**63)))
+def test_a_trace_spells_its_tokens_and_says_what_it_is_of(
+    seed: int, prompt: str, steered: bool, number: int | None
+) -> None:
+    trace, seen = traced(seed, 2, 3, 16, 2)
+    trace.about = About("a model", prompt, number, frozenset({1, 106}), steered)
+    trace.learn(spell)
+    again = unpack(pack(trace))
+    assert again.about == trace.about and again.spelling == trace.spelling
+    for frame in seen:
+        ids = frame.draft.tolist()
+        assert again.pieces(ids) == pieces(spell(ids))
+        assert frame.top_ids is not None and set(frame.top_ids.ravel().tolist()) <= again.spelling.keys()
+    ids = [id_ for block in trace.blocks for id_ in block.tokens.tolist()]
+    assert again.text() == "".join(pieces(spell(ids), end=True))
+    assert again.text(before=2) == "".join(pieces(spell(trace.blocks[0].tokens.tolist()), end=True))
+
+
+def about(fields: str) -> np.ndarray[Any, Any]:
+    return np.frombuffer(f"{{{fields}}}".encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("about", np.frombuffer(b"{}", np.uint8)),
+        ("about", about('"model": 1, "prompt": "", "seed": null, "ends": [], "steered": false')),
+        ("about", about('"model": "", "prompt": "", "seed": null, "ends": ["x"], "steered": false')),
+        ("about", np.frombuffer(b"\xff", np.uint8)),
+        ("spelling.ends", np.array([5], np.int64)),
+        ("spelling.ends", np.array([-1] * 1000, np.int64)),
+        ("spelling.bytes", np.zeros(0, np.uint8)),
+        ("spelling.ids", np.zeros((1, 1), np.int32)),
+    ],
+)
+def test_a_trace_that_makes_no_sense_is_refused(name: str, array: np.ndarray[Any, Any]) -> None:
+    trace, _ = traced(1, 1, 2, 16)
+    trace.learn(spell)
+    with np.load(io.BytesIO(pack(trace))) as loaded:
+        arrays = dict(loaded)
+    out = io.BytesIO()
+    np.savez(out, **{**arrays, name: array})
+    with pytest.raises(TraceError, match="trace"):
         unpack(out.getvalue())
