@@ -39,6 +39,15 @@ Row: TypeAlias = tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """Where a piece of a token lies in its row, in terminal cells. Places below zero are text before the canvas."""
+
+    place: int
+    column: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class Atom:
     """A piece of one token: its text without newlines, or a break of the row (`hard`)."""
 
@@ -68,9 +77,15 @@ def words(text: str) -> list[str]:
 
 
 class Layout:
-    """Fills rows with words. Where a row of the last call began, a row begins again if it can."""
+    """Fills rows with words. Where a row of the last call began, a row begins again if it can.
+
+    Attributes:
+        same_width: whether the last two calls had the same width.
+        cells: for each row of the last call, the pieces of tokens in it.
+    """
 
     def __init__(self) -> None:
+        self.cells: list[list[Cell]] = []
         self._width = 0
         self._starts: frozenset[int] = frozenset()
         self.same_width = False
@@ -83,7 +98,7 @@ class Layout:
         filler = _Filler(width, self._starts)
         for word in _group(atoms):
             filler.add(word)
-        self._starts = frozenset(filler.starts)
+        self._starts, self.cells = frozenset(filler.starts), filler.cells
         return filler.finish()
 
 
@@ -106,6 +121,7 @@ class _Filler:
         self._width = width
         self._anchors = anchors
         self._rows: list[list[Span]] = [[]]
+        self.cells: list[list[Cell]] = [[]]
         self._column = 0
         self._fresh = True  # at the start of a line of the text: spaces are indents, and stay
         self.starts: list[int] = []
@@ -120,7 +136,7 @@ class _Filler:
                 *word[1:],
             ]
         for atom in word:
-            self._put(atom.span)
+            self._put(atom.span, atom.place)
             if atom.hard:
                 self._new_row()
                 self._fresh = True
@@ -139,21 +155,23 @@ class _Filler:
         soon = any(place < anchor <= place + _REACH for anchor in self._anchors)
         return end > self._width * _SLACK and not soon
 
-    def _put(self, span: Span) -> None:
+    def _put(self, span: Span, place: int) -> None:
         text = span.text
         while "\t" in text:
             before, _, text = text.partition("\t")
             stop = _TAB - (self._column + cell_len(before)) % _TAB
-            self._put(replace(span, text=before + " " * min(stop, max(1, self._width))))
+            self._put(replace(span, text=before + " " * min(stop, max(1, self._width))), place)
         whole = self._column + cell_len(text) <= self._width
         for chunk in [text] if whole else _clusters(text, self._width):
-            self._append(chunk, span)
+            self._append(chunk, span, place)
 
-    def _append(self, chunk: str, span: Span) -> None:
+    def _append(self, chunk: str, span: Span, place: int) -> None:
         cells = cell_len(chunk)
         if self._column + cells > self._width and self._column:
             self._new_row()
         self._fresh = self._fresh and not chunk.strip()
+        if cells:
+            self.cells[-1].append(Cell(place, self._column, cells))
         self._column += cells
         row = self._rows[-1]
         if row and (row[-1].look, row[-1].shade) == (span.look, span.shade):
@@ -163,6 +181,7 @@ class _Filler:
 
     def _new_row(self) -> None:
         self._rows.append([])
+        self.cells.append([])
         self._column = 0
 
 

@@ -119,6 +119,21 @@ class Canvas:
         self._height = max(self._height if self._layout.same_width else 0, len(rows))
         return rows + [()] * (self._height - len(rows))
 
+    def place_at(self, row: int, column: int) -> int | None:
+        """The position of the canvas whose token lies there in the rows made last; None for none."""
+        cells = self._layout.cells[row] if 0 <= row < len(self._layout.cells) else []
+        found = [cell.place for cell in cells if cell.column <= column < cell.column + cell.width and cell.place >= 0]
+        return found[0] if found else None
+
+    def where(self, place: int) -> list[tuple[int, int, int]]:
+        """Row, column and width of each piece of a position's token in the rows made last; empty where it shows not."""
+        return [
+            (row, cell.column, cell.width)
+            for row, cells in enumerate(self._layout.cells)
+            for cell in cells
+            if cell.place == place
+        ]
+
     def _atoms(self, marks: bool, mode: Mode) -> Iterable[Atom]:
         for place, text in enumerate(words(self._head)):
             yield from split(text, place - len(self._head) - 1, Span("", Look.SETTLED), breaks=True)

@@ -150,3 +150,25 @@ def test_accepted_text_is_all_there(draft: list[int], width: int) -> None:
     shown = "".join("".join(texts(rows)).split()).replace("⏎", "")
     wanted = "".join("".join(pieces(draft)).split()).replace("\x1b", "")
     assert shown == wanted
+
+
+@given(
+    st.lists(st.integers(0, len(WORDS) - 1), min_size=1, max_size=30),
+    st.integers(1, 50),
+    st.booleans(),
+    st.text(max_size=20),
+)
+def test_each_piece_on_the_screen_is_known_by_its_position(
+    draft: list[int], width: int, marks: bool, head: str
+) -> None:
+    canvas = Canvas(len(draft), pieces, frozenset(), head)
+    canvas.take(step(draft, "+" * len(draft)))
+    rows = canvas.rows(width, marks)
+    seen = set()
+    for place in range(len(draft)):
+        for row, column, cells in canvas.where(place):
+            assert 0 <= row < len(rows) and column + cells <= sum(cell_len(span.text) for span in rows[row])
+            assert {canvas.place_at(row, column + cell) for cell in range(cells)} == {place}
+            seen.add((row, column))
+    assert len(seen) == sum(len(canvas.where(place)) for place in range(len(draft)))
+    assert canvas.place_at(len(rows), 0) is None and canvas.place_at(0, width + 9) is None
