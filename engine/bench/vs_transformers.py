@@ -5,9 +5,10 @@
 The table goes to stderr, the JSON to stdout. What is measured:
 
 * Answers: every prompt is answered by each contestant in turn, in an order that rotates, so that a machine
-  that warms up or slows down does so for all. Tokens are those of the answer, up to and with the
-  end-of-sequence id; time is the whole call's. A denoising step is timed the same way for all, as the gap
-  between two drafts of one block as the caller sees them: a streamer's `put_draft` there, a `Step` here.
+  that warms up or slows down does so for all, and with new seeds at every repetition. Tokens are those of
+  the answer, up to and with the end-of-sequence id; time is the whole call's. A denoising step is timed the
+  same way for all, as the gap between two drafts of one block as the caller sees them: a streamer's
+  `put_draft` there, a `Step` here.
 * The second turn: a chat with a long history gets one more message, and the clock runs until the first draft
   of the answer. transformers is measured twice: fresh, and handed the `past_key_values` of its first turn,
   which hold all but the last canvas, with only the ids after those as input.
@@ -26,6 +27,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,21 +63,26 @@ FOLLOW_UP = "Another one, please."
 
 
 def race(contestants: dict[str, Contestant], tasks: Sequence[Task], repeat: int) -> dict[str, Repetitions]:
-    """Answers every task `repeat` times with every contestant: name -> repetition -> task -> run."""
+    """Answers every task `repeat` times with every contestant: name -> repetition -> task -> run.
+
+    Each repetition has seeds of its own, the same for all: how many steps an answer takes is luck of the draw, and
+    contestants that draw in another order must not win or lose by a single one.
+    """
     for contestant in contestants.values():
         contestant.answer(tasks[0])  # the first call of each pays for what later ones find ready
     runs: dict[str, Repetitions] = {name: [[] for _ in range(repeat)] for name in contestants}
     order = list(contestants)
     for repetition in range(repeat):
         for task in tasks:
+            seeded = replace(task, seed=task.seed + repetition * len(tasks))
             for name in order:
-                runs[name][repetition].append(contestants[name].answer(task))
+                runs[name][repetition].append(contestants[name].answer(seeded))
             order = order[1:] + order[:1]
     return runs
 
 
 def answers_summary(repetitions: Sequence[Sequence[Run]]) -> dict[str, Any]:
-    """Median tokens/s and ms per step over the repetitions, and the counts of the first one."""
+    """Median tokens/s and ms per step over the repetitions, the counts of the first one, and steps over all."""
     flat = [run for runs in repetitions for run in runs]
     return {
         "tokens_per_second": statistics.median(map(tokens_per_second, repetitions)),

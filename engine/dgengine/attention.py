@@ -49,17 +49,23 @@ def causal(start: int, count: int, window: int | None, device: torch.device) -> 
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, visible: Visibility) -> Tensor:
-    """Grouped-query attention with scale 1: [H, T, D], [KV, S, D], [KV, S, D] -> [T, H * D].
+    """Grouped-query attention with scale 1: [H, T, D], [KV, S, D], [KV, S, D] -> [T, H * D], as the keys' dtype.
 
     Consecutive query heads share a K/V head.
     """
-    out = F.scaled_dot_product_attention(
-        queries.unsqueeze(0),
-        keys.unsqueeze(0),
-        values.unsqueeze(0),
-        attn_mask=visible.mask,
-        is_causal=visible.causal,
-        scale=1.0,
-        enable_gqa=queries.shape[0] != keys.shape[0],
-    )
-    return out[0].transpose(0, 1).reshape(queries.shape[1], -1)
+    heads, count, width = queries.shape
+    if visible.mask is None and not visible.causal:
+        # All see the same, so heads that share keys are more queries of one head; in this order they are one copy.
+        grouped = keys.new_empty(queries.shape).copy_(queries).view(keys.shape[0], -1, width)
+        out = F.scaled_dot_product_attention(grouped.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), scale=1.0)
+    else:
+        out = F.scaled_dot_product_attention(
+            queries.to(keys.dtype).unsqueeze(0),
+            keys.unsqueeze(0),
+            values.unsqueeze(0),
+            attn_mask=visible.mask,
+            is_causal=visible.causal,
+            scale=1.0,
+            enable_gqa=heads != keys.shape[0],
+        )
+    return out.view(heads, count, width).transpose(0, 1).reshape(count, -1)

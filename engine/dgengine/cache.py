@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from dgengine.config import LayerConfig, ModelConfig
 
 _FIRST_CAPACITY = 256
+
+
+class Room(NamedTuple):
+    """Views of one layer's buffers, for a pass that writes some positions and sees those and some before.
+
+    Attributes:
+        new_keys: [T, KV heads, head_dim], where the pass writes.
+        new_values: the same.
+        keys: [KV heads, S, head_dim], what it sees.
+        values: the same.
+    """
+
+    new_keys: Tensor
+    new_values: Tensor
+    keys: Tensor
+    values: Tensor
 
 
 class KVCache:
@@ -53,6 +71,14 @@ class KVCache:
         """Keys and values of the positions first .. last - 1: two views [KV heads, last - first, head_dim]."""
         return self._layers[layer].read(first, last)
 
+    def room(self, layer: int, first: int, start: int, end: int) -> Room:
+        """The room of a pass that writes the positions start .. end - 1, which must have been reserved, and sees first
+        .. end - 1.
+
+        All steps of a canvas ask for the same room, so that of the last call is kept.
+        """
+        return self._layers[layer].room(first, start, end)
+
     def commit(self, ids: Tensor) -> None:
         """Counts as committed the tokens `ids` [T], whose keys and values have been written after the others."""
         end = self.length + ids.shape[0]
@@ -97,6 +123,7 @@ class LayerCache:
         self._keep = keep
         self._keys = torch.empty(shape, device=device, dtype=dtype)
         self._values = torch.empty(shape, device=device, dtype=dtype)
+        self._room: tuple[tuple[int, ...], Room] | None = None
 
     def reserve(self, length: int, extra: int) -> None:
         """Makes room for `extra` positions after the first `length`: drops old ones (sliding layers) or grows."""
@@ -109,6 +136,7 @@ class LayerCache:
         self._keys = self._moved(self._keys, first, length, capacity)
         self._values = self._moved(self._values, first, length, capacity)
         self.start = first
+        self._room = None
 
     def _moved(self, buffer: Tensor, first: int, last: int, capacity: int) -> Tensor:
         """A buffer of `capacity` that begins with the positions first .. last - 1 of `buffer`."""
@@ -126,6 +154,14 @@ class LayerCache:
         """See `KVCache.read`."""
         begin, count = first - self.start, last - first
         return self._keys.narrow(1, begin, count), self._values.narrow(1, begin, count)
+
+    def room(self, first: int, start: int, end: int) -> Room:
+        """See `KVCache.room`."""
+        key = (self.start, first, start, end)
+        if self._room is None or self._room[0] != key:
+            new_keys, new_values = self.read(start, end)
+            self._room = (key, Room(new_keys.transpose(0, 1), new_values.transpose(0, 1), *self.read(first, end)))
+        return self._room[1]
 
     def nbytes(self) -> int:
         """Bytes held."""

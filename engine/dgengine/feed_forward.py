@@ -27,7 +27,7 @@ def feed_forward(
         both = _joined(branches, residual, top_k, eps, dtype)
     else:
         both = _separate(branches, residual, top_k, eps, dtype)
-    normed = rms_norm(both, branches.post_norms, eps)
+    normed = rms_norm(both, branches.post_norms, eps, residual.dtype)
     return normed[0].add_(normed[1])
 
 
@@ -43,12 +43,8 @@ def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dty
 
 def _joined(w: JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
     """As `_separate`, with every expert computed; the weights of those not chosen are zero."""
-    experts = w.per_expert_scale.shape[0]
-    dense_width = w.down.shape[0]
-    both_widths = 2 * (dense_width + w.experts_down.shape[0])
-    projected = rms_norm(residual, None, eps, dtype) @ w.entry
-    inner = gated_gelu(projected[:, :both_widths])  # [N, F + E X]
-    weights = route_all(projected[:, both_widths : both_widths + experts], top_k, w.per_expert_scale)
-    inner[:, dense_width:].unflatten(1, (experts, -1)).mul_(weights.unsqueeze(-1))
-    inner = inner.to(dtype)
-    return torch.stack((inner[:, :dense_width] @ w.down, inner[:, dense_width:] @ w.experts_down))
+    experts, dense_width = w.per_expert_scale.shape[0], w.dense_width
+    inner, scores = w.entry(rms_norm(residual, None, eps, dtype))  # [N, F + E X], [N, E + fill]
+    weights = route_all(scores[:, :experts], top_k, w.per_expert_scale).to(inner.dtype)
+    routed = (inner[:, dense_width:].unflatten(1, (experts, -1)) * weights.unsqueeze(-1)).flatten(1)
+    return torch.stack((w.down(inner[:, :dense_width].to(dtype)), w.experts_down(routed.to(dtype))))

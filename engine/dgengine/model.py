@@ -17,7 +17,7 @@ from dgengine.attention import Visibility, attend, causal, everything
 from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
-from dgengine.norm import add_rms_norm, gated_gelu, rms_norm
+from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.rope import RotaryTable, rotate
 from dgengine.weights import Conditioning, LayerWeights, Weights, expected_shapes
 
@@ -70,6 +70,8 @@ class Model:
         # On a CPU the residual stays in float32: conversions to and fro would cost more than its size.
         self._residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         self._weights = weights
+        # the division of the softcap is done here, once
+        self._head_norm = weights.norm.float() / config.final_logit_softcapping
         # sqrt(D), rounded to the weights' dtype as the reference does
         self._embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
         tables = {layer: RotaryTable(config.rope(layer.kind), layer.head_dim, self.device) for layer in config.layers}
@@ -214,17 +216,16 @@ class Model:
 
     def _conditioning_signal(self, weights: Conditioning, logits: Tensor) -> Tensor:
         logits = logits.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
-        probabilities = logits.float().softmax(dim=-1).to(self.dtype)
+        probabilities = logits.softmax(dim=-1)  # in float32 within, and rounded once
         soft = (probabilities @ self._weights.embedding) * self._embedding_scale
         normed = rms_norm(soft, weights.pre_norm, self.config.rms_norm_eps)
-        return gated_gelu(normed @ weights.gate_up).to(self.dtype) @ weights.down
+        return weights.down(weights.gate_up(normed)[0].to(self.dtype))
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> softcapped logits float32 [N, V]."""
-        cap = self.config.final_logit_softcapping
-        normed = rms_norm(hidden, self._weights.norm, self.config.rms_norm_eps, self.dtype)
+        normed = rms_norm(hidden, self._head_norm, self.config.rms_norm_eps, self.dtype)
         logits = F.linear(normed, self._weights.embedding).float()
-        return logits.div_(cap).tanh_().mul_(cap)
+        return logits.tanh_().mul_(self.config.final_logit_softcapping)
 
     def _score_rows(self, hidden: Tensor, ids: Tensor) -> Tensor:
         """Log-probabilities float32 [N] of ids[n] by the hidden state n of [N, D]."""
@@ -254,40 +255,36 @@ class Model:
     def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache, span: Span) -> Tensor:
         """[N, D], normed -> [N, D]; leaves the new keys and values in the cache's room."""
         heads = self.config.num_attention_heads
-        queries_keys, values = self._project(index, layer, x @ layer.qkv, span)
+        queries_keys, values = self._project(index, layer, layer.qkv(x), span)
         visible = span.visible[layer.config.kind]
+        known = max(0, span.committed - span.start)
+        room = cache.room(index, visible.first, span.start + known, span.start + span.count)
         outputs = []
         # a batch shares the prefix: each canvas takes its turn in the room after it
         for qk, v in zip(queries_keys, values, strict=True):
-            self._write(index, qk[:, heads:], v, cache, span)
-            keys, all_values = cache.read(index, visible.first, span.start + span.count)
-            outputs.append(attend(qk[:, :heads].transpose(0, 1), keys, all_values, visible))
-        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)) @ layer.output
+            room.new_keys.copy_(qk[known:, heads:])
+            room.new_values.copy_(v[known:])
+            outputs.append(attend(qk[:, :heads].transpose(0, 1), room.keys, room.values, visible))
+        return layer.output(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
 
     def _project(self, index: int, layer: LayerWeights, raw: Tensor, span: Span) -> tuple[Tensor, Tensor]:
         """Norms and rotates what the fused projection made, [N, heads * d], which may be without the queries.
 
         Returns [B, T, queries and keys, d] and values [B, T, KV, d]. The last KV heads of `raw` become the values: V's
-        own, or in full layers K's, normed without weight and not rotated.
+        own, or in full layers K's, normed without weight and not rotated. All are float32.
         """
         own = layer.config
         normed = rms_norm(raw.float().view(span.batch, span.count, -1, own.head_dim), None, self.config.rms_norm_eps)
         rotated = normed.shape[2] - (own.num_key_value_heads if own.kind == "sliding" else 0)
         weighted = normed[:, :, :rotated] * layer.qk_norm[-rotated:]
-        queries_keys = rotate(weighted, *span.rotary[index])
-        return queries_keys.to(self.dtype), normed[:, :, -own.num_key_value_heads :].to(self.dtype)
+        return rotate(weighted, *span.rotary[index]), normed[:, :, -own.num_key_value_heads :]
 
     def _keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
         layer = self._weights.layers[index]
         x = self._normed_input(layer, hidden)
         queries = self.config.num_attention_heads * layer.config.head_dim
-        keys, values = self._project(index, layer, x @ layer.qkv[:, queries:], span)
-        self._write(index, keys[0], values[0], cache, span)
-
-    def _write(self, index: int, keys: Tensor, values: Tensor, cache: KVCache, span: Span) -> None:
-        """Keys and values [T, KV, d] of the positions of `span` that are not committed."""
-        known = max(0, span.committed - span.start)
-        cache.write(index, span.start + known, keys[known:].transpose(0, 1), values[known:].transpose(0, 1))
+        keys, values = self._project(index, layer, layer.qkv.columns_from(queries, x), span)
+        cache.write(index, span.start, keys[0].transpose(0, 1), values[0].transpose(0, 1))
 
     def _pieces(self, ids: Tensor, start: int) -> Iterator[Tensor]:
         """`ids`, which begin at the position `start`, in chunks whose masks are of bounded size."""

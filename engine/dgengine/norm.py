@@ -35,7 +35,8 @@ def add_rms_norm(residual: Tensor, x: Tensor, weight: Tensor, eps: float) -> Ten
 
 def _scaled(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """The norm in float32. torch has no fused kernel for CPUs; this takes two thirds of what it falls back to."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    x = x.float()  # once, and not within each operation
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     inverse = torch.addcmul(_constant(eps), length, length, value=1 / x.shape[-1]).rsqrt_()
     normed = x * inverse  # float32, as `inverse` is
     return normed if weight is None else normed.mul_(weight)

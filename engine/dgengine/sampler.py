@@ -96,24 +96,23 @@ def _invert(weights: Tensor, partial: Tensor, group: int, generator: torch.Gener
     """One draw per row of unnormalised `weights` [C, V]; `partial` are its sums over groups of `group`."""
     rows = weights.shape[0]
     uniform = torch.rand(rows, 1, dtype=torch.float64, device=weights.device, generator=generator)
-    chosen, rest = _search(partial, uniform)  # [C, 1], and what of the uniform is left within the group
+    running = partial.cumsum(-1, dtype=torch.float64)
+    target = uniform * running[:, -1:]
+    chosen = _search(running, target)  # [C, 1]
     inside = weights.view(rows, -1, group).gather(1, chosen.unsqueeze(-1).expand(-1, -1, group)).squeeze(1)
-    place, _ = _search(inside, rest)
+    before = running.gather(1, chosen) - partial.gather(1, chosen)
+    place = _search(inside.cumsum(-1, dtype=torch.float64), (target - before).clamp_(min=0.0))
     return (chosen * group + place).squeeze(-1)
 
 
-def _search(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Where `uniform` [C, 1] falls in each row of `weights` [C, n], and how far into that entry (0 to 1) it
-    lies.
+def _search(running: Tensor, target: Tensor) -> Tensor:
+    """Where `target` [C, 1] falls among each row of the running sums [C, n].
 
-    An entry of weight 0 is never chosen: the search is for the first running sum *above* the target.
+    An entry of weight 0 is never chosen: the search is for the first running sum *above* the target, and the target is
+    below the last one.
     """
-    running = weights.cumsum(-1, dtype=torch.float64)
-    target = uniform.clamp(max=_BELOW_ONE) * running[:, -1:]
-    index = torch.searchsorted(running, target, right=True).clamp_(max=weights.shape[-1] - 1)
-    upper = running.gather(1, index)
-    width = weights.gather(1, index).double()
-    return index, ((target - (upper - width)) / width).clamp_(0.0, _BELOW_ONE)
+    below_last = torch.minimum(target, running[:, -1:] * _BELOW_ONE)
+    return torch.searchsorted(running, below_last, right=True).clamp_(max=running.shape[-1] - 1)  # for NaN
 
 
 def reference_statistics(logits: Tensor, generator: torch.Generator) -> Statistics:
@@ -271,7 +270,8 @@ class BlockSampler:
         if not np.isfinite(entropies).all():
             raise NumericsError("The logits hold NaN or infinity.")
         pinned = np.zeros(draft.shape, dtype=np.bool_)
-        pinned[list(self._pins)] = True
+        if self._pins:
+            pinned[list(self._pins)] = True
         self.converged = self._is_done(draft, entropies, ~pinned)
         self.draft = draft
         ids, probabilities = top if top is not None else (None, None)
