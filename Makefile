@@ -8,6 +8,8 @@
 VENV ?= .venv
 PROMPT ?= Tell me a story about a fox and a lantern.
 PYTEST_ARGS ?=
+PICTURE_PROMPT ?= Tell me a story about a fox and a lantern.
+PICTURE_SEED ?= 4
 
 # One release of torch that every platform has. The package itself accepts the range in pyproject.toml.
 TORCH ?= torch==2.13.0
@@ -23,17 +25,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-export PROMPT
+export PROMPT PICTURE_PROMPT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint types contracts pytest soak bench clean
+.PHONY: help run test check lint types contracts pytest soak bench picture clean
 
 help:
 	@echo 'make run     answer a prompt with the built-in model (PROMPT="..." to choose one)'
 	@echo 'make test    style, types, layer contracts and all tests'
 	@echo 'make soak    the tests again at full length: fuzzing, many kills, long sessions'
 	@echo 'make bench   the engine against transformers, in one run'
+	@echo 'make picture the film in the README, docs/watch.svg, from an answer of the built-in model'
 	@echo 'make lint    style, types and layer contracts only'
 	@echo 'make clean   remove $(VENV) and everything built'
 
@@ -56,6 +59,12 @@ soak: $(INSTALLED_DEV)
 
 bench: $(INSTALLED)
 	$(BIN)/python engine/bench/vs_transformers.py $(BENCH_ARGS)
+
+# PICTURE_SEED=3 tries another answer.
+picture: $(INSTALLED)
+	@trace=$$(mktemp) && trap 'rm -f "$$trace"' EXIT && \
+	$(BIN)/dgchat --model pocket --quiet --seed $(PICTURE_SEED) --trace "$$trace" --force -- "$$PICTURE_PROMPT" && \
+	$(BIN)/dgchat replay "$$trace" --export docs/watch.svg --format anim --width 72 --speed 4 --force
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

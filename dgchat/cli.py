@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -17,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from dgchat import __version__
 from dgchat.exits import Exit, Failure
+from dgchat.trace_options import FORMATS, ONLY, check_options, trace_options
 
 if TYPE_CHECKING:
     from dgchat.inline.answer import Mode
@@ -34,6 +36,8 @@ Subcommands:
   dgchat help [TOPIC]               the guide, or what it says about a topic
   dgchat history                    earlier chats; history search WORDS finds one,
                                     history resume ID goes on with it
+  dgchat replay FILE                plays the steps of an answer that --trace FILE kept, or with
+                                    --export makes a film or a page of them
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -41,6 +45,7 @@ Examples:
   dgchat "Tell me a story about a fox and a lantern."
   dgchat --watch "Write a Python function that adds two numbers."
   cat notes.txt | dgchat "What is this about?"
+  dgchat --trace fox.npz "Describe a fox." && dgchat replay fox.npz --export fox.html
   dgchat --seed 7 --json "What is 12 plus 5?"
   dgchat --model ./my-model --max-tokens 512 "Hello"
   dgchat -- help                    "help" as the prompt
@@ -67,6 +72,17 @@ class _Command(click.Command):
             ctx.meta["dgchat.literal"] = args[: args.index("--")]
         return super().parse_args(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options of traces under a heading of their own."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], "Traces": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups["Traces" if parameter.name in ONLY else "Options"].append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
 
 def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     words = list(ctx.params.get("words") or ())
@@ -76,12 +92,17 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
             ("config", "settings and where they come from"),
             ("help", "the guide"),
             ("history", "earlier chats"),
+            ("replay", "the steps of an answer"),
             ("completion", "a completion script"),
         )
     elif words == ["completion"]:
         choices = [(shell, "") for shell in _SHELLS]
     elif words == ["history"]:
         choices = [(verb, "") for verb in ("list", "search", "resume", "show", "export", "rename", "delete", "restore")]
+    elif words[:2] == ["history", "export"] and len(words) == 3:
+        choices = [(form, "") for form in ("md", "json", *FORMATS)]
+    elif words == ["replay"] or (words[:2] == ["history", "export"] and len(words) == 4):
+        return [CompletionItem(incomplete, type="file")]
     elif words == ["help"]:
         from dgchat.guide import entries, sections
 
@@ -113,18 +134,23 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
 @click.option("--device", metavar="NAME", help="Where the model runs: auto, cpu, cuda, cuda:1.")
 @click.option("--precision", type=click.Choice(_PRECISIONS), help="Number format of the weights.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
+@trace_options
 @click.version_option(__version__, message="dgchat %(version)s")
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_events: bool, **flags: Any) -> Exit:
     """Answers PROMPT with a block-diffusion language model on this machine. Text that is piped in becomes context."""
     literal = ctx.meta.get("dgchat.literal")
-    first = words[0] if words else None
-    if first in _SUBCOMMANDS and (literal is None or first in literal):
+    first = words[0] if words else ""
+    is_subcommand = first in _SUBCOMMANDS and (literal is None or first in literal)
+    check_options(first if is_subcommand else "", flags)
+    if is_subcommand:
         return _SUBCOMMANDS[first](words[1:], {**flags, "json": as_json})
     if as_json and as_events:
         raise click.UsageError("--json and --events exclude each other.")
     mode: Mode = "json" if as_json else "events" if as_events else "text"
     if not words and sys.stdin is not None and sys.stdin.isatty():
+        if flags["trace"] or flags["top_k"] is not None:
+            raise click.UsageError("--trace and --top-k go with a prompt.")
         if mode == "text":
             return _chat(flags)
         raise click.UsageError("There is no prompt; a chat needs a terminal, and neither --json nor --events.")
@@ -139,7 +165,8 @@ def _answer(words: Sequence[str], flags: dict[str, Any], mode: Mode) -> Exit:
     prompt = read_prompt(words, sys.stdin)
     from dgchat.inline.answer import Request, answer
 
-    return answer(Request(prompt, settings, mode))
+    trace = Path(flags["trace"]) if flags["trace"] else None
+    return answer(Request(prompt, settings, mode, trace, bool(flags["force"]), flags["top_k"] or 0))
 
 
 def _chat(flags: dict[str, Any], resume: int | None = None) -> Exit:
@@ -198,7 +225,16 @@ def _history(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     chat = resumed(words)
     if chat is not None:
         return _chat(flags, chat)
-    return history(words, bool(flags["json"]))
+    from dgchat.history.traces import Wanted
+
+    wanted = Wanted(flags["width"], flags["speed"], flags["step"], bool(flags["force"]))
+    return history(words, bool(flags["json"]), wanted=wanted)
+
+
+def _replay(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.replay import order_of, replay
+
+    return replay(order_of(words, flags), _settings(flags))
 
 
 def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
@@ -217,6 +253,7 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
     "config": _config,
     "help": _help,
     "history": _history,
+    "replay": _replay,
     "completion": _completion,
 }
 
@@ -224,6 +261,8 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
 def main() -> NoReturn:
     """The entry point: ends the process with an exit code of `Exit`."""
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _hang_up)
     signal.signal(signal.SIGINT, _interrupt)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever started us
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -314,3 +353,8 @@ def _interrupt(*_: object) -> NoReturn:
 def _terminate(*_: object) -> NoReturn:
     """SIGTERM unwinds the stack, so that the terminal is put in order."""
     raise SystemExit(int(Exit.TERMINATED))
+
+
+def _hang_up(*_: object) -> NoReturn:
+    """So does SIGHUP, where there still is a terminal."""
+    raise SystemExit(int(Exit.HUNG_UP))

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     USAGE = 2
     MODEL = 3
     INPUT = 4
+    HUNG_UP = 129
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143

@@ -10,16 +10,19 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dgchat.exits import is_out_of_memory, of_engine
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
+    from dgchat.trace.steps import About, StepTrace
     from dgengine import Control, Engine, Event, Session
+
+TRACED_BYTES: Final = 8 * 2**20  # of a longer answer only the newest steps can be seen again
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,38 @@ Post: TypeAlias = Loading | Ready | Failed | Answered
 
 
 @dataclass(frozen=True)
+class Again:
+    """A finished answer that is to form anew from one of its blocks on, around tokens that are held.
+
+    Attributes:
+        head: the tokens of the blocks before it, which stay.
+        blocks: how many these are.
+        pins: token ids by position of the block's canvas.
+    """
+
+    head: tuple[int, ...]
+    blocks: int
+    pins: Mapping[int, int]
+
+
+def new_trace() -> StepTrace:
+    """A trace for an answer, of bounded size: an endless answer must not fill the memory."""
+    from dgchat.trace.steps import StepTrace
+
+    trace = StepTrace()
+    trace.limit = TRACED_BYTES
+    return trace
+
+
+def about_of(engine: Engine, messages: Sequence[dict[str, Any]]) -> About:
+    """What a trace says of an answer before its end."""
+    from dgchat.trace.steps import About
+
+    asked = str(messages[-1].get("content", "")) if messages else ""
+    return About(engine.info.name, asked, ends=engine.eos_ids)
+
+
+@dataclass(frozen=True)
 class _Turn:
     """An answer that was asked for."""
 
@@ -71,6 +106,8 @@ class _Turn:
     stopped: threading.Event
     thinking: bool = False
     asks: bool = False  # whether a block that does not settle waits for a decision
+    trace: StepTrace = field(default_factory=new_trace)
+    again: Again | None = None
 
 
 class Mailbox:
@@ -122,31 +159,43 @@ class EngineHost:
         self._thread = self._new_thread()
 
     def _new_thread(self) -> threading.Thread:
+        self._died = False  # told before the thread has ended: `is_alive` would come too late
         return threading.Thread(target=self._work, name="engine", daemon=True)
 
     def start(self) -> None:
         """Begins to load the model."""
         self._thread.start()
 
-    def ask(self, messages: Sequence[dict[str, Any]], thinking: bool = False, asks: bool = False) -> int:
+    def ask(
+        self,
+        messages: Sequence[dict[str, Any]],
+        thinking: bool = False,
+        asks: bool = False,
+        again: Again | None = None,
+        trace: StepTrace | None = None,
+    ) -> int:
         """Answers a chat, once the model is loaded and the answers before are done; returns the answer's number.
 
         Args:
             messages: the chat.
             thinking: whether the model is to think first, where it can.
             asks: whether a block that does not settle waits for `extend`, `commit` or `stop`.
+            again: what of an answer to the same chat stays.
+            trace: takes every step, also those that no one sees; it may hold the blocks that stay.
         """
         from dgengine import Control
 
         self._revive()
         self._turns += 1
-        self._turn = turn = _Turn(self._turns, list(messages), Control(), threading.Event(), thinking, asks)
+        self._turn = turn = _Turn(
+            self._turns, list(messages), Control(), threading.Event(), thinking, asks, trace or new_trace(), again
+        )  # fmt: skip
         self._jobs.put(lambda: self._answer(turn))
         return turn.number
 
     def _revive(self) -> None:
         """Begins another thread in the place of one that has died, and loads the model again where there is none."""
-        if self._thread.ident is None or self._thread.is_alive():
+        if not self._died:
             return
         self._thread = self._new_thread()
         if self._engine is None:
@@ -159,9 +208,30 @@ class EngineHost:
         """Loads the model, after that has failed."""
         if self._engine is None:
             self._jobs.put(self._open)
-            if self._thread.ident is not None and not self._thread.is_alive():
+            if self._died:
                 self._thread = self._new_thread()
                 self._thread.start()
+
+    @property
+    def trace(self) -> StepTrace:
+        """The steps of the answer asked for last; it grows while that is being written."""
+        assert self._turn is not None  # something has been asked
+        return self._turn.trace
+
+    def hold(self, frozen: bool) -> None:
+        """Holds the answer before its next step, or lets it go on."""
+        if self._turn is not None:
+            (self._turn.control.pause if frozen else self._turn.control.resume)()
+
+    def pin(self, place: int, token: int | None, block: int) -> None:
+        """Holds a token at a position of a block of the answer, from its next step on; None frees it."""
+        if self._turn is None:
+            return
+        number = block - (self._turn.again.blocks if self._turn.again is not None else 0)
+        if token is None:
+            self._turn.control.unpin(place, number)
+        else:
+            self._turn.control.pin(place, token, number)
 
     def extend(self, steps: int) -> None:
         """Gives the block that waits, or runs, more steps."""
@@ -198,9 +268,11 @@ class EngineHost:
                     self._new_session()  # the cache of the old one is memory too
                 self._put(Failed(self._running, _sentence(error), traceback.format_exc()))
             except BaseException:  # a library has ended the thread: `ask` begins another
+                self._died = True
                 self._put(Failed(self._running, "The engine's thread has ended; the next question starts it anew."))
                 raise
-            self._running = 0
+            finally:
+                self._running = 0
 
     def _put(self, post: Post, replaceable: bool = False) -> None:
         if self.mailbox.put(post, replaceable):
@@ -240,10 +312,27 @@ class EngineHost:
         ids = self._engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
         sampling = replace(sampling_of(self._settings), on_limit="ask" if turn.asks else "commit")
         last = 0.0
-        for event in self._session.generate(ids, sampling, turn.control):
+        turn.trace.speller = self._engine.spell
+        turn.trace.about = about_of(self._engine, turn.messages)
+        if turn.again is not None:
+            ids.extend(turn.again.head)
+            for place, token in turn.again.pins.items():
+                turn.control.pin(place, token)
+        for event in self._numbered(self._session.generate(ids, sampling, turn.control), turn):
             if isinstance(event, Step | Block):
                 last = self._keep_pace(last, turn.stopped)
+            turn.trace.take(event)
             self._put(Answered(turn.number, event), isinstance(event, Step))
+
+    def _numbered(self, events: Iterable[Event], turn: _Turn) -> Iterator[Event]:
+        """The events, blocks counted from the beginning of the whole answer."""
+        from dgengine import Block, Step
+
+        for event in events:
+            if turn.again is not None and isinstance(event, Step | Block):
+                yield replace(event, block=event.block + turn.again.blocks)
+            else:
+                yield event
 
     def _keep_pace(self, last: float, stopped: threading.Event) -> float:
         """Waits until a step has been in sight for its time, so that a fast model's steps show; returns the time."""

@@ -47,15 +47,40 @@ def hushed() -> Iterator[TextIO]:
     ):
         warnings.simplefilter("ignore")
         logging.captureWarnings(True)
-        log = _open_log()
-        os.dup2(log, 2)
-        os.close(log)
+        _lead_to_log(2)
         try:
             yield screen
         finally:
             sys.stderr.flush()
             os.dup2(screen.fileno(), 2)
             logging.captureWarnings(False)
+
+
+@contextmanager
+def screen_alone() -> Iterator[TextIO]:
+    """Within it only what is written to the yielded stream reaches the terminal: stdout, too, leads to the log.
+
+    For the full-screen app, which any line from elsewhere would spoil. The terminal is the one that stdout leads to:
+    stderr may lead to a file.
+    """
+    with hushed(), os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace") as screen:
+        sys.stdout.flush()
+        if not debugging():
+            _lead_to_log(1)
+        before = sys.__stdout__, sys.__stderr__
+        vars(sys)["__stdout__"] = vars(sys)["__stderr__"] = screen  # where Textual measures, and where it draws
+        try:
+            yield screen
+        finally:
+            vars(sys)["__stdout__"], vars(sys)["__stderr__"] = before
+            sys.stdout.flush()
+            os.dup2(screen.fileno(), 1)
+
+
+def _lead_to_log(descriptor: int) -> None:
+    log = _open_log()
+    os.dup2(log, descriptor)
+    os.close(log)
 
 
 def _is_real(stream: TextIO | None) -> bool:

@@ -39,6 +39,24 @@ KEYS: Final[Mapping[str, Key]] = {
     "watch": Key("f2", "watch answers resolve, or see them block by block", "watching", "Watch"),
     "mode": Key("f3", "change what the canvas colours tell", "watching"),
     "panel": Key("f4", "show or hide the panel", "watching"),
+    "canvas": Key("alt+up", "go into the last answer: its canvas, its steps", "watching"),
+    "step-back": Key("left", "the step before; with a cursor, the token before", "canvas"),
+    "step-on": Key("right", "the step after; with a cursor, the token after", "canvas"),
+    "block-back": Key("shift+left", "the block before", "canvas"),
+    "block-on": Key("shift+right", "the block after", "canvas"),
+    "row-up": Key("up", "with a cursor, the token above", "canvas"),
+    "row-down": Key("down", "with a cursor, the token below", "canvas"),
+    "first-step": Key("home", "the first step", "canvas"),
+    "last-step": Key("end", "the last step", "canvas"),
+    "play": Key("space", "play; hold a live answer, and let it go on; form anew around pins", "canvas", "Play, freeze"),
+    "slower": Key("minus", "play more slowly", "canvas"),
+    "faster": Key("plus", "play faster", "canvas"),
+    "inspect": Key("i", "a cursor that tells about tokens", "canvas", "Inspect"),
+    "pin": Key("p", "hold the token at the cursor", "canvas", "Pin"),
+    "unpin": Key("x", "free it", "canvas", "Unpin"),
+    "retype": Key("enter", "type what is to stand at the cursor", "canvas", "Type"),
+    "export-trace": Key("e", "write the steps to a file", "canvas", "Export"),
+    "leave": Key("escape,tab", "out of here", "canvas", "Back"),
     "page-up": Key("pageup", "scroll up", "reading"),
     "page-down": Key("pagedown", "scroll down", "reading"),
     "bottom": Key("ctrl+end", "go to the end, and follow it", "reading"),
@@ -69,14 +87,14 @@ def keys_of(name: str, chosen: Mapping[str, str]) -> list[str]:
 
 
 def clashes(chosen: Mapping[str, str]) -> list[str]:
-    """A sentence for each key that would do two things."""
-    uses: dict[str, list[str]] = {}
+    """A sentence for each key that would do two things. On a canvas its own keys hold, elsewhere the others."""
+    uses: dict[tuple[str, bool], list[str]] = {}
     for name in KEYS:
         for key in keys_of(name, chosen):
-            uses.setdefault(key, []).append(name)
+            uses.setdefault((key, KEYS[name].group == "canvas"), []).append(name)
     return [
         f"The key {key} is set for {' and '.join(names)}; the first one has it."
-        for key, names in uses.items()
+        for (key, _), names in uses.items()
         if len(names) > 1
     ]
 

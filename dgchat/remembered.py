@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dgchat.paths import remembered_file
-from dgchat.settings import Settings
+from dgchat.settings import COLORS, Settings
+
+_KINDS = {"theme": str, "colors": str}
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,17 @@ def load(path: Path | None = None) -> Remembered:
     """What was remembered; nothing where the file is missing or makes no sense: it is only convenience."""
     try:
         table = json.loads((path or remembered_file()).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Remembered()
     return Remembered(**_fitting(table)) if isinstance(table, dict) else Remembered()
 
 
 def _fitting(table: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = {"theme": str, "colors": str}
     known = [item.name for item in fields(Remembered)]
-    return {name: table[name] for name in known if isinstance(table.get(name), kinds.get(name, bool))}
+    fitting = {name: table[name] for name in known if isinstance(table.get(name), _KINDS.get(name, bool))}
+    if fitting.get("colors") not in COLORS:
+        fitting.pop("colors", None)
+    return fitting
 
 
 def save(remembered: Remembered, path: Path | None = None) -> None:

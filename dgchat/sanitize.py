@@ -113,6 +113,12 @@ def clean_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def clean_piece(text: str) -> str:
+    """The same for a piece of a line: a space at either end, which keeps words apart, stays."""
+    inner = clean_line(text)
+    return (" " if text[:1].isspace() else "") + inner + (" " if text[-1:].isspace() and inner else "")
+
+
 def strip_controls(text: str) -> str:
     """`text` without the control characters themselves: what an escape sequence leaves is shown, not swallowed.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dgchat import notes
 from dgchat.app.draft import Draft
-from dgchat.app.messages import Answer, Drawing
+from dgchat.app.drawing import Drawing
+from dgchat.app.messages import Answer
 from dgchat.app.panel import Panel, why_it_stopped
 from dgchat.history.records import NewAnswer
-from dgchat.trace.codec import pack
-from dgchat.trace.steps import About
 
 if TYPE_CHECKING:
+    from dgchat.trace.steps import StepTrace
     from dgengine import Block, Done, Engine, Step
 
 MORE_STEPS = 16  # that are offered to a block that has not settled
@@ -27,13 +29,15 @@ class Answering:
         widget: the place in the transcript; None before anything has come.
     """
 
-    def __init__(self, turn: int, engine: Engine, most_steps: int, prompt: str) -> None:
+    def __init__(
+        self, turn: int, engine: Engine, most_steps: int, trace: StepTrace, head: Sequence[Sequence[int]] = ()
+    ) -> None:
+        """`trace`, `head`: as `Draft` takes them."""
         self.turn = turn
-        self.draft = Draft(engine)
+        self.draft = Draft(engine, trace, head)
         self.widget: Answer | None = None
         self._engine = engine
         self._most_steps = most_steps
-        self._prompt = prompt
         self._taken_back = 0  # in the blocks before this one
         self._back_here = 0
 
@@ -41,10 +45,7 @@ class Answering:
         """Draws a step; `drawing` None where nobody watches. Returns what to say of it."""
         assert self.widget is not None  # the screen has made it
         if drawing is not None:
-            if not self.widget.draws:  # a block that goes on after its limit is drawn by the canvas again
-                self.widget.ended = self.draft.text
-            canvas = await self.widget.step(step, self._engine, drawing)
-            self._back_here = canvas.taken_back
+            self._back_here = await self.widget.step(self.draft.trace, drawing)
         accepted = int((step.accepted | step.pinned).sum())
         panel.show(self.draft, step, self._most_steps, self._taken_back + self._back_here, accepted)
         return (
@@ -70,19 +71,28 @@ class Answering:
         return NewAnswer(draft.text, draft.ids, draft.thought, reason, self._stats(), self._packed())
 
     def _packed(self) -> bytes | None:
-        trace = self.draft.trace
+        from dgchat.trace.codec import pack
+
+        trace, done = self.draft.trace, self.draft.done
         if not len(trace):
             return None
-        done = self.draft.done
         seed = done.stats.seed if done is not None else None
-        trace.about = About(self._engine.info.name, self._prompt, seed, self._engine.eos_ids)
+        trace.about = replace(trace.about, seed=seed, steered=self.steered)
         trace.learn(self._engine.spell)
+        trace.speller = None
         return pack(trace)
 
+    @property
+    def steered(self) -> bool:
+        """Whether anybody has held a token."""
+        return any(block.steered for block in self.draft.trace.blocks)
+
     def _stats(self) -> dict[str, Any]:
-        if self.draft.done is not None:
-            return dict(self.draft.done.stats.as_dict())
-        return {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
+        done = self.draft.done
+        stats = {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
+        if done is not None:
+            stats = dict(done.stats.as_dict())
+        return {**stats, "steered": True} if self.steered else stats
 
 
 def end_note(done: Done | None, draft: Draft, reason: str) -> str:

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.console import Console
-from textual.app import App, SystemCommand
+from textual import events
+from textual.app import SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
+from textual.errors import NoWidget
 from textual.screen import Screen
-from textual.theme import Theme as TextualTheme
 
-from dgchat import hardware, themes
 from dgchat import remembered as memory
 from dgchat.app.bindings import bind
 from dgchat.app.chat_screen import ChatScreen
 from dgchat.app.commands import COMMANDS
 from dgchat.app.conversation import Conversation
-from dgchat.app.screens import WelcomeScreen
-from dgchat.canvas.looks import Styles
+from dgchat.app.themed import ThemedApp
 from dgchat.exits import Exit, Failure
 from dgchat.history.opening import Opened, open_history
 from dgchat.history.store import Store
 from dgchat.host import EngineHost
-from dgchat.hush import hushed
+from dgchat.hush import screen_alone
 from dgchat.paths import history_file, log_file
-from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
     from dgengine import Engine
-
-_THEME_CHECK = 1.0  # seconds between looks at the theme's file
 
 
 def chat(settings: Settings, resume: int | None = None) -> Exit:
@@ -43,32 +37,20 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
     Raises:
         Failure: there is no such chat (exit code 4), or the app ended by an error of its own.
     """
-    with hushed() as screen:
+    with screen_alone():
         app = ChatApp(settings, resume=resume)
-        before = sys.__stderr__
-        vars(sys)["__stderr__"] = screen  # where Textual draws
         try:
             app.run()
         finally:
-            vars(sys)["__stderr__"] = before
             app.store.close()
     if app.broken:
         raise Failure(f"The chat ended unexpectedly; the traceback is in {log_file()}.", Exit.ENGINE)
     return Exit.FINE
 
 
-def draws_marks() -> bool:
-    """Whether looks must be told apart by glyphs: no colour is wanted, or the terminal has but a few."""
-    console = Console(stderr=True)
-    few = console.is_terminal and console.color_system in (None, "standard", "windows")
-    return bool(os.environ.get("NO_COLOR")) or few
-
-
-class ChatApp(App[None]):
+class ChatApp(ThemedApp):
     """The app: its theme, its keys, what it remembers, and the engine's thread."""
 
-    CSS_PATH = "chat.tcss"
-    TITLE = "dgchat"
     BINDINGS: ClassVar[list[BindingType]] = [bind("commands", "command_palette"), bind("quit")]
 
     def __init__(
@@ -79,13 +61,9 @@ class ChatApp(App[None]):
         Raises:
             Failure: `resume` is no chat.
         """
-        super().__init__()
         self.remembered = memory.load()
-        self.settings = self.remembered.over(settings)
-        self.marks = draws_marks()
-        self.palette = themes.load("auto")
-        self._watched: tuple[str, float] = ("", 0.0)  # the theme's name, and when its file was changed
-        self._theme_number = 0
+        super().__init__(self.remembered.over(settings))
+        self._early: list[events.Event] | None = []  # keys that have come before the first frame; None after it
         opened = open_history(history_file()) if settings.history else Opened(Store(None))
         self.store = opened.store
         self._opened = opened
@@ -107,37 +85,52 @@ class ChatApp(App[None]):
         """On the engine's thread: `post_message` may be called there."""
         self.chat.post_message(ChatScreen.Mail())
 
-    @property
-    def broken(self) -> bool:
-        """Whether the app ended by an error of its own."""
-        return bool(self.return_code)
-
     def get_default_screen(self) -> Screen[Any]:
         """The chat."""
         return self.chat
 
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The canvas colours, for the moment before a theme of ours is taken up."""
-        return dict(themes.load("auto").canvas)
-
     def on_mount(self) -> None:
         """Looks and keys; then, once the first frame is painted, the engine."""
-        if not self.settings.motion:
-            self.animation_level = "none"
-        self.set_keymap(self.settings.keys)
-        if not self.show_theme(self.settings.theme):
-            self.show_theme("auto")
-        self.set_interval(_THEME_CHECK, self.reload_theme)
+        self.dress()
         for sentence in filter(None, [self._opened.remark, *self.settings.warnings]):
             self.trouble(sentence)
         self.call_after_refresh(self._begin)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys that come before there is a place for them wait for it: who knows the program types at once."""
+        if self._early is not None and isinstance(event, events.Key | events.Paste):
+            self._early.append(event)
+        elif not (isinstance(event, events.MouseEvent) and self._misses(event)):
+            await super().on_event(event)
+
+    def _misses(self, event: events.MouseEvent) -> bool:
+        """Whether the mouse points at what has been removed since the last frame; Textual would stumble over it."""
+        try:
+            widget, _ = self.get_widget_at(event.x, event.y)
+        except NoWidget:
+            return False
+        return widget is not self.screen and not widget.is_attached
+
+    def pop_screen(self) -> AwaitComplete:
+        """Closes the screen on top. The chat stays: two keys in a row may close the command palette twice."""
+        return super().pop_screen() if len(self.screen_stack) > 1 else AwaitComplete()
+
+    async def _take_early_keys(self) -> None:
+        early, self._early = self._early or [], None
+        self.chat.set_focus(self.chat.composer.editor)
+        for event in early:
+            await super().on_event(event)
 
     async def _begin(self) -> None:
         if self._resume is not None:
             await self.chat.open_chat(self._resume)
         self.host.start()
+        await self._take_early_keys()
         if not self.remembered.welcomed and self.settings.sources["model"] != "command line":
             self.remember(welcomed=True)
+            from dgchat import hardware
+            from dgchat.app.screens import WelcomeScreen
+
             self.push_screen(WelcomeScreen(hardware.find))
 
     def on_unmount(self) -> None:
@@ -145,9 +138,9 @@ class ChatApp(App[None]):
         self.chat.keep()
         self.host.close()
 
-    def trouble(self, text: str) -> None:
-        """Something the user should know, that stops nothing."""
-        self.notify(clean_line(text), severity="warning", timeout=10, markup=False)
+    def restyled(self) -> None:
+        """The chat draws its canvas in the new colours."""
+        self.chat.restyle()
 
     def remember(self, **choices: Any) -> None:
         """Keeps choices for the next start; where that cannot be done, they hold for this one."""
@@ -156,35 +149,6 @@ class ChatApp(App[None]):
             memory.save(self.remembered)
         except OSError as error:
             self.log(f"remembered.json cannot be written: {error}")
-
-    # ---- themes
-
-    def show_theme(self, name: str) -> bool:
-        """Takes up a theme; one that cannot be used is told, and False."""
-        self._watched = (name, _changed(name))
-        try:
-            self.palette = themes.load(name)
-        except Failure as failure:
-            self.trouble(str(failure))
-            return False
-        self._theme_number += 1  # Textual redraws only for a theme of another name
-        theme = _textual(self.palette, f"{self.palette.name}-{self._theme_number}")
-        self.register_theme(theme)
-        old, self.theme = self.theme, theme.name
-        if old in self.available_themes and old.startswith(tuple(themes.names())):
-            self.unregister_theme(old)
-        self.chat.restyle()
-        return True
-
-    def reload_theme(self) -> None:
-        """Takes up the theme's file where it has been changed."""
-        name, changed = self._watched
-        if _changed(name) != changed:
-            self.show_theme(name)
-
-    def styles_of(self) -> Styles:
-        """How the canvas is drawn in this theme."""
-        return Styles(self.palette, self.marks)
 
     # ---- the command palette
 
@@ -201,17 +165,3 @@ class ChatApp(App[None]):
             self.chat.post_message(ChatScreen.Command(name, ""))
 
         return run
-
-
-def _changed(name: str) -> float:
-    """When the theme's file was last changed; 0 for none."""
-    try:
-        return themes.file_of(name).stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _textual(theme: themes.Theme, name: str) -> TextualTheme:
-    """A palette as Textual's own kind of theme."""
-    colors: dict[str, Any] = dict(theme.colors)
-    return TextualTheme(name=name, dark=theme.dark, variables=dict(theme.canvas), **colors)

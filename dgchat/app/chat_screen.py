@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.message import Message as TextualMessage
-from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from dgchat import notes
@@ -23,30 +23,35 @@ from dgchat.app.completing import Candidate, complete
 from dgchat.app.composer import Composer
 from dgchat.app.conversation import Conversation
 from dgchat.app.copying import CodeBlocks
+from dgchat.app.drawing import Drawing
 from dgchat.app.exporting import ExportError, write_chat
-from dgchat.app.files import FileError, with_files
-from dgchat.app.messages import Answer, Decision, Drawing, Fault, Question, Remark, Said
+from dgchat.app.files import FileError, split_files, with_files
+from dgchat.app.keeping import told
+from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
 from dgchat.app.panel import Panel
-from dgchat.app.screens import HelpScreen, HistoryScreen, LineScreen, ThemeScreen
+from dgchat.app.steps_screen import StepsScreen, heads
 from dgchat.app.transcript import Transcript
+from dgchat.app.turns import in_turn
 from dgchat.canvas.state import Mode
 from dgchat.history.records import Message
-from dgchat.host import Answered, Failed, Loading, Ready
+from dgchat.host import Again, Answered, Failed, Loading, Post, Ready
 from dgchat.sanitize import clean, clean_line
 
 if TYPE_CHECKING:
     from dgchat.app.chat import ChatApp
+    from dgchat.trace.steps import StepTrace
     from dgengine import Engine, Event
 
 _FRAME = 1 / 60  # seconds between looks into the mailbox
+_MOST_LATE = 0.1  # seconds more, where frames take longer than that to draw
 _PANEL_FROM = 100  # columns
 _KEYS = (
-    "stop again edit previous-branch next-branch copy-answer copy-code watch mode panel page-up page-down bottom"
+    "stop again edit previous-branch next-branch copy-answer copy-code watch mode panel canvas page-up page-down bottom"
     " new history theme help"
 ).split()
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(StepsScreen):
     """A conversation, and the answer that is being written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [bind(name) for name in _KEYS]
@@ -71,6 +76,7 @@ class ChatScreen(Screen[None]):
         self._engine: Engine | None = None
         self._answering: Answering | None = None
         self._asked = 0  # the turn that is awaited; 0 for none
+        self._kept_blocks = 0  # of an answer that forms anew, those that stay
         self._watch = desk.settings.watch
         self._mode = Mode(desk.settings.colors)
         self._panel_wanted = desk.remembered.panel is not False
@@ -80,6 +86,7 @@ class ChatScreen(Screen[None]):
         self._deleted: int | None = None
         self._next_frame = 0.0
         self._opening = False  # the mailbox will be looked into at the next frame
+        self._unloaded = False  # whether loading the model has failed
 
     # ---- what stands where
 
@@ -102,7 +109,7 @@ class ChatScreen(Screen[None]):
     def _arrange(self) -> None:
         """The panel has its place where there is room; the canvas is laid out anew."""
         self.panel.display = self._panel_wanted and self.app.size.width >= _PANEL_FROM
-        self.call_after_refresh(self._redraw)
+        self.call_after_refresh(self.redraw_players)
 
     @property
     def transcript(self) -> Transcript:
@@ -121,20 +128,17 @@ class ChatScreen(Screen[None]):
 
     def say(self, text: str) -> None:
         """One line that says what is happening."""
-        self.query_one("#status", Static).update(clean_line(text))
+        self.query_one("#status", Static).update(clean_line(text), layout=False)
 
     def restyle(self) -> None:
         """The theme has changed."""
         if self.query("#legend"):  # the app takes up its theme before this screen is composed
-            self.panel.legend(self._desk.styles_of(), self._mode, self._desk.marks)
-            self._redraw()
+            self.panel.legend(self._desk.canvas_styles, self._mode, self._desk.marks)
+            self.call_later(self.redraw_players)
 
-    def _drawing(self) -> Drawing:
-        return Drawing(self._desk.styles_of(), self._desk.marks, self._mode, self._desk.settings.motion)
-
-    def _redraw(self) -> None:
-        if self._answering is not None and self._answering.widget is not None:
-            self._answering.widget.redraw(self._drawing())
+    def drawing(self) -> Drawing:
+        """How canvases are drawn now."""
+        return Drawing(self._desk.canvas_styles, self._desk.marks, self._mode, self._desk.settings.motion)
 
     def _title(self) -> None:
         parts = ["dgchat"]
@@ -142,9 +146,8 @@ class ChatScreen(Screen[None]):
             info = self._engine.info
             size = f"{info.parameters / 1e9:,.1f} B" if info.parameters >= 1e9 else f"{info.parameters / 1e6:,.1f} M"
             parts += [clean_line(info.name), f"{size} parameters", f"{info.device} {info.precision}"]
-        if self._conversation.id is not None:
-            parts.append(clean_line(self._conversation.store.conversation(self._conversation.id).title))
-        self.query_one("#title", Static).update(" · ".join(parts))
+        parts.append(clean_line(self._conversation.title))
+        self.query_one("#title", Static).update(" · ".join(filter(None, parts)))
 
     # ---- writing and sending
 
@@ -161,17 +164,20 @@ class ChatScreen(Screen[None]):
         elif (command := _command(text)) is not None:
             await self._run_command(*command)
         elif self._asked:
-            self.say("an answer is being written; Esc stops it")
+            self._refuse(sent.text, "an answer is being written; Esc stops it")
         else:
             await self._ask(text)
+
+    def _refuse(self, text: str, why: str) -> None:
+        self.composer.give_back(text)
+        self.say(why)
 
     async def _ask(self, text: str) -> None:
         try:
             message = with_files(text, Path.cwd())
         except FileError as error:
-            self.say(str(error))
+            self._refuse(text, str(error))
             return
-        self.composer.clear()
         editing, self._editing = self._editing, None
         if editing is not None and editing in self._conversation.path:
             self._conversation.edit(editing, clean(message))
@@ -183,22 +189,25 @@ class ChatScreen(Screen[None]):
         self.transcript.bottom()
         self._await_answer()
 
-    def _await_answer(self) -> None:
-        """Asks the host for the answer to the end of the path."""
-        self._asked = self._desk.host.ask(self._conversation.messages(), self._thinking, asks=True)
+    def _await_answer(self, again: Again | None = None, trace: StepTrace | None = None) -> None:
+        """Asks the host for the answer to the end of the path; a model that could not be loaded is tried again."""
+        if self._unloaded:
+            self._load_again()
+        self._kept_blocks = again.blocks if again is not None else 0
+        messages = self._conversation.messages()
+        self._asked = self._desk.host.ask(messages, self._thinking, asks=True, again=again, trace=trace)
         self.say("reading" if self._engine is not None else "waiting for the model")
         self._title()
         self._recallable()
 
     def _recallable(self) -> None:
-        self.composer.remember([clean(message.text) for message in self._conversation.path if message.role == "user"])
+        self.composer.remember([_words_of(item) for item in self._conversation.path if item.role == "user"])
 
     async def _run_command(self, name: str, words: str) -> None:
         command = COMMANDS.get(name)
         if command is None:
-            self.say(f"there is no command /{name}; /help lists them")
+            self._refuse(" ".join(filter(None, [f"/{name}", words])), f"there is no command /{name}; /help lists them")
             return
-        self.composer.clear()
         words_of = f"({words!r})" if command.takes else ""
         await self.run_action(f"screen.{command.action}{words_of}" if command.action != "quit" else "app.quit")
 
@@ -220,9 +229,13 @@ class ChatScreen(Screen[None]):
             self.set_timer(wait, self._open_mail)
 
     async def _open_mail(self) -> None:
+        now = time.monotonic()
+        late = now - self._next_frame if self._opening else 0.0  # what else there was to do, such as drawing
         self._opening = False
-        self._next_frame = time.monotonic() + _FRAME
-        for post in self._desk.host.mailbox.drain():
+        self._next_frame = now + _FRAME + min(max(late, 0.0), _MOST_LATE)  # so much time is for keys
+        posts = self._desk.host.mailbox.drain()
+        overtaken = _last_block(posts)
+        for place, post in enumerate(posts):
             match post:
                 case Loading(text):
                     self.say(text)
@@ -231,23 +244,27 @@ class ChatScreen(Screen[None]):
                 case Failed(turn, text, details) if turn in (0, self._asked):
                     await self._failed(text, details)
                 case Answered(turn, event) if turn == self._asked:
-                    await self._event(event)
+                    await self._event(event, place >= overtaken)
 
     async def _loaded(self, engine: Engine) -> None:
         self._engine = engine
         self._title()
         self.say("reading" if self._asked else "ready: write below, Enter sends")
+        if self._thinking:  # wished before it was known whether the model can
+            self.action_think("on")
         settings = self._desk.settings
         if settings.sources["model"] == "default" and not settings.quiet:
             await self.transcript.show(Remark(notes.default_model_note()))
 
     async def _failed(self, text: str, details: str) -> None:
         waiting = bool(self._asked)
+        self._unloaded = self._engine is None
         await self._end("failed")
-        await self.transcript.show(Fault(text, details, retry=waiting or self._engine is None))
+        await self.transcript.show(Fault(text, details, retry=waiting or self._unloaded))
         self.say("")
 
-    async def _event(self, event: Event) -> None:
+    async def _event(self, event: Event, drawn: bool) -> None:
+        """Takes an event; not `drawn`: the end of a later block stands behind it, and that is drawn."""
         from dgengine import Block, Done, Notice, Prefill, Step
 
         answering = self._current()
@@ -258,9 +275,11 @@ class ChatScreen(Screen[None]):
                 await self.transcript.show(Remark(event.text))
             case Prefill():
                 self.say(f"reading {event.total:,} tokens" if event.total else "reading")
-            case Step():
+            case Step() if drawn:
                 await self._place(answering)
-                self.say(await answering.step(event, self._drawing() if self._watch else None, self.panel))
+                self.say(await answering.step(event, self.drawing() if self._watch else None, self.panel))
+            case Block() if not drawn:
+                await answering.block(event, shown=False)
             case Block():
                 await self._place(answering)
                 self.say(await answering.block(event))
@@ -275,7 +294,10 @@ class ChatScreen(Screen[None]):
             from dgchat.inline.answer import sampling_of
 
             sampling = sampling_of(self._desk.settings).resolve(self._engine.generation_config)
-            self._answering = Answering(self._asked, self._engine, sampling.max_denoising_steps)
+            trace = self._desk.host.trace
+            self._answering = Answering(
+                self._asked, self._engine, sampling.max_denoising_steps, trace, heads(trace, self._kept_blocks)
+            )
         return self._answering
 
     async def _place(self, answering: Answering) -> None:
@@ -350,9 +372,10 @@ class ChatScreen(Screen[None]):
 
     # ---- answers
 
+    @in_turn
     async def action_stop(self) -> None:
-        """Out of here, nothing lost: completions, editing, the answer."""
-        if self.composer.close():
+        """Out of here, nothing lost: completions, the steps of an answer, editing, the answer."""
+        if self.composer.close() or await self.leave_steps():
             return
         if self._editing is not None:
             self._editing = None
@@ -365,6 +388,7 @@ class ChatScreen(Screen[None]):
         elif self.focused is not self.composer.editor:
             self.composer.editor.focus()
 
+    @in_turn
     async def action_again(self) -> None:
         """Another answer to the last question, as a branch."""
         await self._abandon()
@@ -373,6 +397,17 @@ class ChatScreen(Screen[None]):
             return
         await self._rebuild()
         self._await_answer()
+
+    async def reform(self, message: Message, again: Again, trace: StepTrace) -> None:
+        """Has an answer formed anew, as another branch; its canvas is watched."""
+        with told(self.say):
+            if not self._conversation.reopen(message):
+                self.say("that answer is no longer here")
+                return
+            await self._rebuild()
+            self._watch = True
+            self._await_answer(again, trace)
+            self.composer.editor.focus()
 
     def action_edit(self) -> None:
         """Puts the chosen question, or the last one, into the composer; sent, it is a branch."""
@@ -385,13 +420,15 @@ class ChatScreen(Screen[None]):
             self.say("an answer is being written; Esc stops it")
         else:
             self._editing = question or asked[-1]
-            self.composer.fill(clean(self._editing.text))
+            self.composer.fill(_words_of(self._editing))
             self.say("Enter asks it as another branch, Esc leaves it as it is")
 
+    @in_turn
     async def action_previous_branch(self) -> None:
         """The branch before."""
         await self._turn_branch(None, -1)
 
+    @in_turn
     async def action_next_branch(self) -> None:
         """The branch after."""
         await self._turn_branch(None, 1)
@@ -410,12 +447,16 @@ class ChatScreen(Screen[None]):
         forked = [item for item in path if len(item.siblings) > 1]
         place = next((item for item in path if wanted is not None and item.id == wanted.id), None)
         place = place or (forked[-1] if forked else None)
-        if place is None or not self._conversation.switch(place, by):
-            self.say("there is no other branch" if place is None else "there is no branch further on")
+        if place is None:
+            self.say("there is no other branch")
             return
-        await self._rebuild()
-        number, count = _place_of(self._conversation.path, place)
-        self.say(f"branch {number} of {count}")
+        with told(self.say):
+            if not self._conversation.switch(place, by):
+                self.say("there is no branch further on")
+                return
+            await self._rebuild()
+            number, count = _place_of(self._conversation.path, place)
+            self.say(f"branch {number} of {count}")
 
     async def _rebuild(self, from_start: bool = False) -> None:
         self._conversation.refresh()
@@ -434,10 +475,18 @@ class ChatScreen(Screen[None]):
         """After a fault: loads the model, or asks again."""
         if self._asked:
             return
-        if self._engine is None:
-            self._desk.host.load_again()
-        if self._conversation.path and self._conversation.path[-1].role == "user":
+        await self.query(Fault).remove()
+        last = self._conversation.path[-1] if self._conversation.path else None
+        if last is not None and last.reason == "failed":
+            await self.action_again()
+        elif last is not None and last.role == "user":
             self._await_answer()
+        elif self._unloaded:
+            self._load_again()
+
+    def _load_again(self) -> None:
+        self._unloaded = False
+        self._desk.host.load_again()
 
     def action_copy_answer(self) -> None:
         """Copies the chosen message, or the last answer."""
@@ -463,6 +512,7 @@ class ChatScreen(Screen[None]):
 
     # ---- watching and reading
 
+    @in_turn
     async def action_watch(self) -> None:
         """Turns the live canvas on or off, and remembers it."""
         self._watch = not self._watch
@@ -508,6 +558,7 @@ class ChatScreen(Screen[None]):
 
     # ---- chats
 
+    @in_turn
     async def action_new(self) -> None:
         """Begins a new chat; this one is kept."""
         await self._abandon()
@@ -525,26 +576,27 @@ class ChatScreen(Screen[None]):
             if chat is not None:
                 await self.open_chat(chat)
 
+        from dgchat.app.screens import HistoryScreen
+
         self.app.push_screen(HistoryScreen(self._conversation.store, words, self._chat_deleted), opened)
 
     def action_search(self, words: str) -> None:
         """Opens the list of chats with these words in them."""
         self.action_history(words)
 
+    @in_turn
     async def open_chat(self, chat: int) -> None:
         """Goes on with a chat."""
         await self._abandon()
         self._editing = None
-        try:
+        with told(self.say):
             self._conversation.open(chat)
-        except LookupError:
-            self.say("that chat is gone")
-            return
-        self._desk.host.forget()
-        await self._rebuild()
-        self.say(f"{notes.plural(len(self._conversation.path), 'message')}; go on below")
+            self._desk.host.forget()
+            await self._rebuild()
+            self.say(f"{notes.plural(len(self._conversation.path), 'message')}; go on below")
 
     def _chat_deleted(self, chat: int) -> None:
+        self._deleted = chat
         if chat == self._conversation.id:
             self.call_later(self.action_new)
 
@@ -554,31 +606,39 @@ class ChatScreen(Screen[None]):
         if chat is None:
             self.say("there is nothing to name yet")
         elif clean_line(title).strip():
-            self._conversation.store.rename(chat, clean_line(title).strip())
+            with told(self.say):
+                self._conversation.store.rename(chat, clean_line(title).strip())
             self._title()
         else:
-            now = self._conversation.store.conversation(chat).title
+            from dgchat.app.screens import LineScreen
+
+            now = self._conversation.title
             self.app.push_screen(LineScreen("Title of this chat", now), lambda new: self.action_rename(new or now))
 
+    @in_turn
     async def action_delete(self) -> None:
         """Deletes this chat; /undo brings it back."""
         chat = self._conversation.id
         if chat is None:
             self.say("there is nothing to delete yet")
             return
-        await self.action_new()
-        self._conversation.store.delete(chat)
-        self._deleted = chat
-        self.say("deleted; /undo brings it back")
+        await self._abandon()
+        with told(self.say):
+            self._conversation.store.delete(chat)
+            await self.action_new()
+            self._deleted = chat
+            self.say("deleted; /undo brings it back")
 
+    @in_turn
     async def action_undo(self) -> None:
         """Brings back what was deleted last."""
         chat, self._deleted = self._deleted, None
         if chat is None:
             self.say("there is nothing to undo")
             return
-        self._conversation.store.restore(chat)
-        await self.open_chat(chat)
+        with told(self.say):
+            self._conversation.store.restore(chat)
+            await self.open_chat(chat)
 
     def action_export(self, words: str = "") -> None:
         """Writes this chat to a file."""
@@ -586,7 +646,8 @@ class ChatScreen(Screen[None]):
             self.say("there is nothing to export yet")
             return
         try:
-            self.say(f"written to {write_chat(self._conversation.store, self._conversation.id, words, Path.cwd())}")
+            with told(self.say):
+                self.say(f"written to {write_chat(self._conversation.store, self._conversation.id, words, Path.cwd())}")
         except ExportError as error:
             self.say(str(error))
 
@@ -600,6 +661,8 @@ class ChatScreen(Screen[None]):
             self._desk.show_theme(name or before)
             if name is not None:
                 self._desk.remember(theme=name)
+
+        from dgchat.app.screens import ThemeScreen
 
         self.app.push_screen(ThemeScreen(before, self._desk.show_theme), chosen)
 
@@ -617,12 +680,15 @@ class ChatScreen(Screen[None]):
             self._set_system(text)
             return
         question = "System prompt of this chat; an empty line for none"
+        from dgchat.app.screens import LineScreen
+
         self.app.push_screen(LineScreen(question, self._conversation.system or ""), self._set_system)
 
     def _set_system(self, text: str | None) -> None:
         if text is not None:
-            self._conversation.set_system(clean(text).strip() or None)
-            self.say("the system prompt holds from the next question on" if text.strip() else "no system prompt")
+            with told(self.say):
+                self._conversation.set_system(clean(text).strip() or None)
+                self.say("the system prompt holds from the next question on" if text.strip() else "no system prompt")
 
     def action_think(self, choice: str) -> None:
         """Whether the model thinks first."""
@@ -638,7 +704,17 @@ class ChatScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Keys, commands and the guide."""
+        from dgchat.app.screens import HelpScreen
+
         self.app.push_screen(HelpScreen(self._desk.settings.keys))
+
+
+def _last_block(posts: Sequence[Post]) -> int:
+    """The place of the last end of a block; 0 for none. A fast engine may end several between two frames."""
+    from dgengine import Block
+
+    ends = [place for place, post in enumerate(posts) if isinstance(post, Answered) and isinstance(post.event, Block)]
+    return ends[-1] if ends else 0
 
 
 def _command(text: str) -> tuple[str, str] | None:
@@ -646,6 +722,11 @@ def _command(text: str) -> tuple[str, str] | None:
     first, _, rest = text.partition(" ")
     name = first[1:]
     return (name, rest.strip()) if first[:1] == "/" and name.isalpha() and "\n" not in text else None
+
+
+def _words_of(question: Message) -> str:
+    """What the user wrote, without the files, which are read anew when it is sent."""
+    return split_files(clean(question.text))[1]
 
 
 def _place_of(path: list[Message], message: Message) -> tuple[int, int]:

@@ -51,9 +51,9 @@ def complete(
 def _paths(written: str, start: int, folder: Path) -> list[Candidate]:
     """The files and folders whose path begins as `written`; folders end in a slash."""
     head, _, tail = written.rpartition("/")
-    base = folder / Path((head + "/") if head or written.startswith("/") else "").expanduser()
     found = []
     try:
+        base = folder / Path((head + "/") if head or written.startswith("/") else "").expanduser()
         with os.scandir(base) as entries:
             for number, entry in enumerate(entries):
                 if number >= _MOST_READ:
@@ -61,7 +61,7 @@ def _paths(written: str, start: int, folder: Path) -> list[Candidate]:
                 hidden = entry.name.startswith(".") and not tail.startswith(".")
                 if entry.name.startswith(tail) and not hidden and entry.name.isprintable() and " " not in entry.name:
                     found.append((entry.is_dir(), entry.name))
-    except (OSError, ValueError):  # no such folder, or none that may be read: nothing to offer
+    except (OSError, ValueError, RuntimeError):  # no such folder or home, or none that may be read: nothing to offer
         return []
     prefix = written[: len(written) - len(tail)]
     return [Candidate(prefix + name + ("/" if is_folder else ""), start) for is_folder, name in sorted(found)[:_MOST]]

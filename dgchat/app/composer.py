@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on
-from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -19,7 +18,7 @@ from textual.widgets.option_list import Option
 from dgchat.app.bindings import bind
 from dgchat.app.completing import Candidate
 from dgchat.keys import keys_of
-from dgchat.sanitize import clean_line
+from dgchat.sanitize import clean, clean_line
 
 _KEYS = ("send", "newline", "complete", "older", "newer")
 _HELP_COLUMN = 12
@@ -30,16 +29,18 @@ class Editor(TextArea):
     """A text area whose Enter sends.
 
     Its keys are handled here, in the order in which they come with the text that is typed: a binding with priority
-    would overtake the text before it, and send half a message. The bindings are for the footer and the help.
+    would overtake the text before it, and send half a message. The bindings are for the footer; one for Up would take
+    the place of the text area's own.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [bind(name, priority=False) for name in _KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [bind(name, priority=False) for name in ("send", "newline")]
 
     def __init__(self, own_keys: Mapping[str, str]) -> None:
         """`own_keys`: the user's, by their names in `dgchat.keys`."""
         super().__init__(
             id="editor", compact=True, highlight_cursor_line=False, tab_behavior="focus", soft_wrap=True
         )
+        self.cursor_blink = False
         self._names = {key: name for name in _KEYS for key in keys_of(name, own_keys)}
 
     async def _on_key(self, event: events.Key) -> None:
@@ -68,6 +69,23 @@ class Editor(TextArea):
                 return False
         return True
 
+    async def _on_paste(self, event: events.Paste) -> None:
+        """What is pasted may hold escape sequences, which must not reach the terminal."""
+        event.prevent_default()
+        await super()._on_paste(events.Paste(clean(event.text)))
+
+    def undo(self) -> None:
+        """Undoes the last edits. From the start of the text: the place of the cursor may go with them."""
+        if self.history.undo_stack:
+            self.move_cursor((0, 0))
+            super().undo()
+
+    def redo(self) -> None:
+        """Takes `undo` back; likewise."""
+        if self.history.redo_stack:
+            self.move_cursor((0, 0))
+            super().redo()
+
     def action_send(self) -> None:
         """For the mouse, on the footer."""
         self._do("send")
@@ -75,12 +93,6 @@ class Editor(TextArea):
     def action_newline(self) -> None:
         """For the mouse, on the footer."""
         self._do("newline")
-
-    def action_complete(self) -> None:
-        """Not handled above: the key's usual meaning."""
-        raise SkipAction
-
-    action_older = action_newer = action_complete
 
 
 class Composer(Vertical):
@@ -140,10 +152,16 @@ class Composer(Vertical):
     # ---- sending and recalling
 
     def enter(self) -> None:
-        """Takes a completion that would change the text, or sends it."""
+        """Takes a completion that would change the text, or sends it; what is typed meanwhile is something new."""
         if self.accept():
             return
-        self.post_message(self.Sent(self.text))
+        text = self.text
+        self.clear()
+        self.post_message(self.Sent(text))
+
+    def give_back(self, text: str) -> None:
+        """Puts what was sent, and cannot be taken now, in front of what has been typed since."""
+        self.fill(text + self.text)
 
     def remember(self, texts: Sequence[str]) -> None:
         """The messages that can be recalled, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from dgchat.app.files import split_files
@@ -37,6 +38,13 @@ class Conversation:
     def store(self) -> Store:
         """The store in use."""
         return self._store
+
+    @property
+    def title(self) -> str:
+        """The chat's title; "" before its first question, and where the store no longer knows it."""
+        with suppress(LookupError, sqlite3.Error, OSError):
+            return self._store.conversation(self.id).title if self.id is not None else ""
+        return ""
 
     def messages(self) -> list[dict[str, Any]]:
         """The chat as the engine takes it; past answers carry the ids that were generated."""
@@ -82,6 +90,13 @@ class Conversation:
             self.path = self.path[:-1]
         return self.path[-1] if self.path else None
 
+    def reopen(self, answer: Message) -> bool:
+        """Takes an answer and all that follows off the path, for another to be given; False where it is not on it."""
+        places = [place for place, message in enumerate(self.path) if message.id == answer.id]
+        if places:
+            self.path = self.path[: places[0]]
+        return bool(places)
+
     def answer(self, answer: NewAnswer) -> Message:
         """Adds an answer to the end of the path, which must be a question."""
         assert self.path[-1].role == "user"
@@ -103,8 +118,9 @@ class Conversation:
             self._store.set_system(self.id, system)
 
     def refresh(self) -> None:
-        """Reads the path's messages anew: branches may have been added beside them."""
-        self.path = [self._store.message(message.id) for message in self.path]
+        """Reads the path's messages anew: branches may have been added beside them. What is gone stays as it was."""
+        with suppress(LookupError, sqlite3.Error, OSError):
+            self.path = [self._store.message(message.id) for message in self.path]
 
     def _question(self, text: str, parent: int | None) -> Message:
         def keep() -> Message:

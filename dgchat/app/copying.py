@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markdown_it import MarkdownIt
-
 
 def code_blocks(text: str) -> list[str]:
     """The fenced and indented code blocks of a Markdown text, in order."""
+    from markdown_it import MarkdownIt
+
     return [token.content for token in MarkdownIt().parse(text) if token.type in ("fence", "code_block")]
 
 

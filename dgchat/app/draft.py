@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-from dgchat.trace.steps import StepTrace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dgchat.trace.steps import StepTrace
     from dgengine import Block, Done, Engine, Event, Step
 
-TRACED_BYTES: Final = 8 * 2**20  # of a longer answer the trace ends there: an endless one must not fill the memory
 _HISTORY = 48  # steps that the panel's curves show
 
 
@@ -30,17 +29,24 @@ class Draft:
 
     Attributes:
         blocks: the tokens of each block that has ended or waits, by its number.
-        trace: the steps, up to `TRACED_BYTES`.
+        trace: the steps.
         step: the newest one; None before the first, and between blocks.
         waiting: the block that did not settle and waits for a decision; None for none.
         accepted, entropy: the share of positions accepted, and the mean entropy in nats, over the last steps.
         seconds: how long the steps took that have come; not all need come.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, trace: StepTrace, head: Sequence[Sequence[int]] = ()) -> None:
+        """Begins an answer.
+
+        Args:
+            engine: whose answer it is.
+            trace: filled by others: here come only the steps that there is time to show.
+            head: the tokens of the blocks that stay of an answer that forms anew.
+        """
         self._engine = engine
-        self.blocks: dict[int, list[int]] = {}
-        self.trace = StepTrace()
+        self.blocks: dict[int, list[int]] = {number: list(ids) for number, ids in enumerate(head, 1)}
+        self.trace = trace
         self.step: Step | None = None
         self.waiting: Block | None = None
         self.done: Done | None = None
@@ -61,7 +67,6 @@ class Draft:
                 self._steps[event.block] = event.steps
                 self.waiting = event if event.waiting else None
                 self.step = None
-                self.trace.take(event)
             case Done():
                 self.done = event
 
@@ -73,8 +78,6 @@ class Draft:
         settled = (step.accepted | step.pinned).mean()
         self.accepted.add(float(settled))
         self.entropy.add(float(step.entropy.mean()))
-        if self.trace.bytes_held() < TRACED_BYTES:
-            self.trace.take(step)
 
     @property
     def steps(self) -> int:
@@ -113,7 +116,9 @@ class Draft:
     def tokens_per_forward(self) -> float:
         """Tokens of the ended blocks by the steps so far; of the running block what is accepted counts."""
         running = int((self.step.accepted | self.step.pinned).sum()) if self.step is not None else 0
-        return (len(self.ids) + running) / self.steps if self.steps else 0.0
+        block = self.step.block if self.step is not None else None
+        ended = sum(len(ids) for number, ids in self.blocks.items() if number != block)
+        return (ended + running) / self.steps if self.steps else 0.0
 
     @property
     def tokens_per_second(self) -> float:

@@ -1,13 +1,19 @@
-"""A chat as a file in the present folder. Knows no screen."""
+"""A chat, or the steps of an answer, as a file in the present folder. Knows no screen."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dgchat.exits import Failure
 from dgchat.history.export import FORMATS, export
 from dgchat.history.store import Store
 from dgchat.sanitize import clean_line
+
+if TYPE_CHECKING:
+    from dgchat.settings import Settings
+    from dgchat.trace.steps import StepTrace
 
 
 class ExportError(Exception):
@@ -49,4 +55,25 @@ def _free(folder: Path, title: str, form: str) -> Path:
     while path.exists():
         number += 1
         path = folder / f"{stem}-{number}.{form}"
+    return path
+
+
+def write_trace(trace: StepTrace, name: str, folder: Path, settings: Settings) -> Path:
+    """Writes the steps of an answer in the format that the file's ending names; never over another file.
+
+    Raises:
+        ExportError: no such format, there is such a file, or it cannot be written.
+    """
+    from dgchat.export.formats import format_of
+    from dgchat.export.writing import check_free, write
+    from dgchat.replay import options_of
+
+    try:
+        path = folder / Path(name.strip()).expanduser()
+        form = format_of(name.strip())
+        check_free(path, force=False)
+        write(path, form.export(trace, options_of(settings)), force=False)
+    except (Failure, ValueError, RuntimeError) as failure:  # a null byte in the name; no such user's home
+        sentence = clean_line(str(failure)).replace("; --force overwrites it", "; give another name")
+        raise ExportError(sentence) from failure
     return path

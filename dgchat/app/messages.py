@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message as TextualMessage
-from textual.widgets import Button, Collapsible, Markdown, Static
+from textual.widget import Widget
+from textual.widgets import Button, Collapsible, Static
 
 from dgchat import notes
-from dgchat.app.canvas_view import CanvasView
+from dgchat.app.drawing import Drawing
 from dgchat.app.files import split_files
-from dgchat.canvas.looks import Styles
-from dgchat.canvas.state import Canvas, Mode
+from dgchat.app.prose import Prose
 from dgchat.history.records import Message
 from dgchat.sanitize import clean, clean_line
 
 if TYPE_CHECKING:
-    from dgengine import Engine, Step
+    from dgchat.app.player import Player
+    from dgchat.trace.steps import StepTrace
 
-_LONGEST_LINE = 4_000  # characters of a line that is still drawn anew with each block
 _LONGEST_MARKDOWN = 200_000  # characters; a longer text is shown as it is, which takes no time
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How the canvas is drawn.
-
-    Attributes:
-        marks: looks are told apart by glyphs, for screens without colour.
-        motion: whether noise moves.
-    """
-
-    styles: Styles
-    marks: bool
-    mode: Mode
-    motion: bool
 
 
 class Said(Vertical):
@@ -108,59 +95,24 @@ class Question(Said):
         files, words = split_files(self.text)
         for file in files:
             lines = notes.plural(file.text.count("\n") + 1, "line")
-            yield Collapsible(
-                Static(file.text, markup=False), title=f"{clean_line(file.name)}, {lines}", classes="file"
-            )
+            title = Content(f"{clean_line(file.name)}, {lines}")  # a text would be read as markup
+            yield Collapsible(Static(file.text, markup=False), title=title, classes="file")  # type: ignore[arg-type]
         yield Static(words, markup=False, classes="words")
         yield from self.branch_row()
 
 
-class Prose(Vertical):
-    """Plain text that grows at its end. Lines that are complete are drawn once, and then left alone."""
-
-    def __init__(self) -> None:
-        super().__init__(classes="words")
-        self._fixed = ""  # what is drawn for good
-        self.tail = ""  # the line that is not complete
-
-    def compose(self) -> ComposeResult:
-        yield Static("", markup=False, classes="tail")
-
-    async def show(self, text: str, tail: bool = True) -> None:
-        """Shows the text; without `tail` the line that is not complete is left to the canvas, which goes on with it."""
-        if not text.startswith(self._fixed):
-            await self.query(".fixed").remove()
-            self._fixed = ""
-        cut = _complete(text, len(self._fixed))
-        if cut > len(self._fixed):
-            lines = Static(text[len(self._fixed) : cut].removesuffix("\n"), markup=False, classes="fixed")
-            await self.mount(lines, before=self.query_one(".tail"))
-            self._fixed = text[:cut]
-        self.tail = text[cut:]
-        last = self.query_one(".tail", Static)
-        last.update(self.tail)
-        last.display = tail and bool(self.tail)
-
-
-def _complete(text: str, start: int) -> int:
-    """Where the complete lines from `start` on end; an endless line is complete at a space."""
-    cut = text.rfind("\n", start) + 1
-    if cut <= start and len(text) - start > _LONGEST_LINE:
-        cut = text.rfind(" ", start) + 1
-    return max(cut, start)
-
-
 class Answer(Said):
-    """What the model says: first its canvas, then Markdown.
+    """What the model says: first its canvas, then Markdown, and its steps for whoever wants to see them again."""
 
-    `ended` is the text of blocks that have ended while the answer is being written.
-    """
+    @dataclass
+    class Steps(TextualMessage):
+        """The user wants to see the steps of an answer that is over."""
+
+        answer: Answer
 
     def __init__(self, message: Message | None = None) -> None:
         super().__init__(message, "said answer")
-        self.ended = ""
-        self._canvas: Canvas | None = None
-        self._view: CanvasView | None = None
+        self._ended = ""  # the text of blocks that have ended while the answer is being written
 
     def compose(self) -> ComposeResult:
         if self.message is not None:
@@ -172,69 +124,117 @@ class Answer(Said):
     # ---- while it is being written
 
     @property
-    def draws(self) -> bool:
-        """Whether the canvas is on the screen."""
-        return self._canvas is not None
+    def player(self) -> Player | None:
+        """The canvas, where it is on the screen."""
+        found = self.query("Player")
+        return cast("Player", found.first()) if found else None
 
-    async def step(self, step: Step, engine: Engine, drawing: Drawing) -> Canvas:
-        """Draws a step of the block that is being denoised."""
-        if self._canvas is None:
-            prose = self.query_one(Prose)
-            await prose.show(clean(self.ended), tail=False)
-            self._canvas = Canvas(
-                engine.info.canvas_length, engine.pieces, engine.eos_ids, prose.tail, motion=drawing.motion
-            )
-            self._view = CanvasView(drawing.styles)
-            await self.mount(self._view, before=self.query_one(".branches"))
-        self._canvas.take(step)
-        self.redraw(drawing)
-        return self._canvas
+    async def step(self, trace: StepTrace, drawing: Drawing) -> int:
+        """Draws the newest step of a trace that grows; returns how many tokens of its block were taken back."""
+        from dgchat.app.player import Player  # and with it numpy, for which the first frame does not wait
 
-    def redraw(self, drawing: Drawing) -> None:
+        player = self.player
+        if player is None:
+            player = Player(trace, drawing, live=True, steerable=True)
+            self.query_one(Prose).display = False
+            await self.mount(player, before=self.query_one(".branches"))
+        await player.grown()
+        return player.taken_back
+
+    async def redraw(self, drawing: Drawing) -> None:
         """Draws the canvas, where there is one, at the present width and in these colours."""
-        if self._canvas is None or self._view is None:
-            return
-        width = self._view.size.width or self.size.width or max(1, self.app.size.width - 6)
-        self._view.restyle(drawing.styles)
-        self._view.draw(self._canvas.rows(width, drawing.marks, drawing.mode))
+        if self.player is not None:
+            await self.player.redraw(drawing)
 
     async def block(self, text: str) -> None:
-        """Takes over the text of all blocks that have ended; the canvas goes."""
-        self.ended = text
-        await self._drop_canvas()
-        await self.query_one(Prose).show(clean(text))
+        """Takes over the text of all blocks that have ended."""
+        self._ended = text
+        if self.player is not None:
+            await self.player.block_ended(clean(text))
+        else:
+            await self.query_one(Prose).show(clean(text))
 
     async def settle(self, message: Message | None) -> None:
-        """The answer is over: shows it as Markdown; None where nothing of it is kept."""
-        await self._drop_canvas()
+        """The answer is over: shows it as Markdown; None where nothing of it is kept.
+
+        Whoever is looking at an earlier step goes on to do so.
+        """
         if message is None:
             return
         self.message = message
-        for old in self.query(".words"):
-            await old.remove()
+        for old in self.query(".words").results():
+            if old.parent is self:
+                await old.remove()
+        player = self.player
+        looking = player is not None and (player.has_focus_within or not player.following)
+        if player is not None:
+            await (player.finished() if looking else player.remove())
         await self.mount_all(self._composed(), before=self.query_one(".branches"))
+        self._show_body(not looking)
         self._show_branches()
 
-    def _composed(self) -> list[Markdown | Static | Collapsible]:
+    def _composed(self) -> list[Widget]:
+        from textual.widgets import Markdown  # for which the first frame does not wait
+
         assert self.message is not None  # called for messages that are kept
         thought, text = clean(self.message.thought), self.text
         long = len(text) > _LONGEST_MARKDOWN
-        body = (
+        body: Widget = (
             Static(text, markup=False, classes="words") if long else Markdown(text, open_links=False, classes="words")
         )
-        folded = Collapsible(Static(thought, markup=False), title="thinking", classes="thinking")
-        return [folded, body] if thought else [body]
+        parts: list[Widget] = [body]
+        if thought:
+            parts.insert(0, Collapsible(Static(thought, markup=False), title="thinking", classes="thinking"))
+        if self.message.traced:
+            parts.append(StepsLine(self.message.stats))
+        return parts
 
     async def hide_canvas(self) -> None:
         """Shows what has ended alone: the user does not want to watch any more."""
-        await self._drop_canvas()
-        if self.message is None:
-            await self.query_one(Prose).show(clean(self.ended))
+        player = self.player
+        if self.message is None and player is not None:
+            await player.remove()
+            prose = self.query_one(Prose)
+            prose.display = True
+            await prose.show(clean(self._ended))
 
-    async def _drop_canvas(self) -> None:
-        view, self._view, self._canvas = self._view, None, None
-        if view is not None:
-            await view.remove()
+    # ---- when it is over
+
+    async def show_steps(self, trace: StepTrace, drawing: Drawing, steerable: bool) -> None:
+        """Shows the steps in the place of the text."""
+        from dgchat.app.player import Player
+
+        if self.player is None:
+            self._show_body(False)
+            await self.mount(Player(trace, drawing, steerable=steerable), before=self.query_one(".branches"))
+        assert self.player is not None  # just mounted
+        self.player.focus()
+
+    async def hide_steps(self) -> None:
+        """Shows the text again."""
+        if self.player is not None and self.message is not None:
+            await self.player.remove()
+            self._show_body(True)
+
+    def _show_body(self, shown: bool) -> None:
+        for part in self.query_children(".words, .thinking, StepsLine"):
+            part.display = shown
+
+    @on(events.Click, "StepsLine")
+    def steps_wanted(self, event: events.Click) -> None:
+        """The mouse's way to the steps."""
+        event.stop()
+        self.post_message(self.Steps(self))
+
+
+class StepsLine(Static):
+    """A quiet line under an answer whose steps are kept."""
+
+    def __init__(self, stats: Mapping[str, Any]) -> None:
+        per_block = stats.get("steps_per_block")
+        steps = sum(per_block) if isinstance(per_block, list | tuple) else stats.get("steps", 0)
+        steered = " · steered by hand" if stats.get("steered") else ""
+        super().__init__(f"◂ {notes.plural(int(steps), 'step')} ▸{steered}", markup=False, classes="steps")
 
 
 class Remark(Static):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Panel(Vertical):
     """Figures and curves of the answer that is being written, or of the last one."""
 
+    _outcome = ""  # what stands there
+
     def compose(self) -> ComposeResult:
         yield Static("denoising", classes="panel-title", markup=False)
         yield Static("", id="figures", markup=False)
@@ -45,13 +47,15 @@ class Panel(Vertical):
             f"{draft.tokens_per_second:,.0f} tokens/s",
             f"taken back {taken_back}",
         ]
-        self.query_one("#figures", Static).update("\n".join(lines))
+        self.query_one("#figures", Static).update("\n".join(lines), layout=draft.steps <= 1)
         self.query_one("#accepted-curve", Sparkline).data = [0.0, *draft.accepted.values]
         self.query_one("#entropy-curve", Sparkline).data = [0.0, *draft.entropy.values]
-        self.query_one("#outcome", Static).update("")
+        if self._outcome:
+            self.outcome("")
 
     def outcome(self, text: str) -> None:
         """Why it stopped, in plain words."""
+        self._outcome = text
         self.query_one("#outcome", Static).update(text)
 
     def legend(self, styles: Styles, mode: Mode, marks: bool) -> None:
@@ -76,7 +80,7 @@ def legend(styles: Styles, mode: Mode, marks: bool) -> Text:
     few, many = {
         Mode.ENTROPY: ("unsure", "sure"),
         Mode.AGE: ("new", "long there"),
-        Mode.CHANGE: ("often changed", "never changed"),
+        Mode.CHANGE: ("often", "never"),
     }[mode]
     text.append(f"{few} ")
     for shade in range(0, SHADES, 3):

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.reactive import reactive
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dgchat import guide, themes
 from dgchat.app.commands import COMMANDS
+from dgchat.app.keeping import told
 from dgchat.hardware import Hardware, advice, lines
 from dgchat.history.export import timestamp
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
 from dgchat.keys import KEYS, shown
 from dgchat.notes import FULL_MODEL
-from dgchat.sanitize import clean_line
+from dgchat.sanitize import clean_line, clean_piece
+
+_LISTED = 500  # chats that are listed without a search
 
 
-class HelpScreen(Screen[None]):
+Result = TypeVar("Result")
+
+
+class Over(Screen[Result]):
+    """A screen over the chat, which leaves once: a second key that came before it was gone must not close the next."""
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Closes the screen, if it is the one that is shown."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()
+
+
+class Line(Input):
+    """A line to write in. Its cursor stands still."""
+
+    cursor_blink = reactive(False, init=False)
+
+
+class HelpScreen(Over[None]):
     """Keys, commands and the guide."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f1,q", "dismiss", "Back"),
+        Binding("escape,q", "dismiss", "Back"),
+        Binding(KEYS["help"].keys, "dismiss", show=False, id="help"),
     ]
 
     def __init__(self, keys: Mapping[str, str]) -> None:
@@ -75,7 +98,7 @@ def commands_help() -> Text:
     return text.append("  @path gives a text file as context\n")
 
 
-class LineScreen(ModalScreen[str | None]):
+class LineScreen(Over[str | None], ModalScreen[str | None]):
     """Asks for one line; None where the user changes their mind."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
@@ -87,15 +110,15 @@ class LineScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self._question, markup=False)
-            yield Input(self._text)
+            yield Line(clean_line(self._text))
 
     @on(Input.Submitted)
     def done(self, submitted: Input.Submitted) -> None:
-        """Enter takes the line."""
-        self.dismiss(submitted.value)
+        """Enter takes the line; one that was left as it is keeps the line breaks that it had."""
+        self.dismiss(self._text if submitted.value == clean_line(self._text) else submitted.value)
 
 
-class ThemeScreen(ModalScreen[str | None]):
+class ThemeScreen(Over[str | None], ModalScreen[str | None]):
     """Chooses a theme; the one under the cursor is shown at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
@@ -129,7 +152,7 @@ class ThemeScreen(ModalScreen[str | None]):
             self.dismiss(selected.option_id)
 
 
-class HistoryScreen(ModalScreen[int | None]):
+class HistoryScreen(Over[int | None], ModalScreen[int | None]):
     """Earlier chats: typing searches them. Gives the id of the chat to open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -148,7 +171,7 @@ class HistoryScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
-            yield Input(self._words, placeholder="words to search for", id="search")
+            yield Line(self._words, placeholder="words to search for", id="search")
             yield OptionList(id="chats")
             yield Static("Enter opens   Ctrl+R renames   Ctrl+D deletes   Ctrl+Z undoes   Esc goes back", markup=False)
 
@@ -165,16 +188,25 @@ class HistoryScreen(ModalScreen[int | None]):
         words = self.query_one("#search", Input).value
         options = self.query_one("#chats", OptionList)
         options.clear_options()
-        if words.strip():
-            rows: dict[int, Text] = {}
-            for hit in self._store.search(words):
-                row = rows.setdefault(hit.conversation.id, _head(hit.conversation.updated, hit.conversation.title))
-                if row.plain.count("\n") < 2:
-                    row.append("\n    ").append_text(marked(hit.excerpt))
-        else:
-            rows = {chat.id: _head(chat.updated, chat.title) for chat in self._store.conversations(500)}
+        rows: dict[int, Text] = {}
+        with told(self._tell):
+            rows = self._found(words) if words.strip() else self._all()
         options.add_options([Option(row, id=str(chat)) for chat, row in rows.items()])
         options.highlighted = 0 if rows else None
+
+    def _all(self) -> dict[int, Text]:
+        return {chat.id: _head(chat.updated, chat.title) for chat in self._store.conversations(_LISTED)}
+
+    def _found(self, words: str) -> dict[int, Text]:
+        rows: dict[int, Text] = {}
+        for hit in self._store.search(words):
+            row = rows.setdefault(hit.conversation.id, _head(hit.conversation.updated, hit.conversation.title))
+            if row.plain.count("\n") < 2:
+                row.append("\n    ").append_text(marked(hit.excerpt))
+        return rows
+
+    def _tell(self, text: str) -> None:
+        self.notify(clean_line(text), markup=False)
 
     def _chosen(self) -> int | None:
         options = self.query_one("#chats", OptionList)
@@ -208,25 +240,30 @@ class HistoryScreen(ModalScreen[int | None]):
 
         def renamed(title: str | None) -> None:
             if title and clean_line(title).strip():
-                self._store.rename(chosen, clean_line(title).strip())
+                with told(self._tell):
+                    self._store.rename(chosen, clean_line(title).strip())
                 self._list()
 
-        self.app.push_screen(LineScreen("Title of this chat", self._store.conversation(chosen).title), renamed)
+        with told(self._tell):
+            self.app.push_screen(LineScreen("Title of this chat", self._store.conversation(chosen).title), renamed)
 
     def action_delete(self) -> None:
         """Deletes the chosen chat; Ctrl+Z brings it back."""
         chosen = self._chosen()
-        if chosen is not None:
+        if chosen is None:
+            return
+        with told(self._tell):
             self._store.delete(chosen)
             self._deleted.append(chosen)
             self._on_delete(chosen)
-            self._list()
-            self.notify("Deleted; Ctrl+Z brings it back.")
+            self._tell("Deleted; Ctrl+Z brings it back.")
+        self._list()
 
     def action_undo(self) -> None:
         """Brings back what was deleted last."""
         if self._deleted:
-            self._store.restore(self._deleted.pop())
+            with told(self._tell):
+                self._store.restore(self._deleted.pop())
             self._list()
 
 
@@ -238,12 +275,11 @@ def marked(excerpt: str) -> Text:
     """A search's excerpt on one line, the words found in bold."""
     text = Text()
     for place, part in enumerate(excerpt.replace(FOUND_END, FOUND_BEGIN).split(FOUND_BEGIN)):
-        shown_part = clean_line(part.replace("\n", " "))
-        text.append(shown_part, "bold" if place % 2 else "")
+        text.append(clean_piece(part), "bold" if place % 2 else "")
     return text
 
 
-class WelcomeScreen(ModalScreen[None]):
+class WelcomeScreen(Over[None], ModalScreen[None]):
     """The first screen of all: what was found, and what it can run. Nothing is downloaded."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,space", "dismiss", "Begin")]

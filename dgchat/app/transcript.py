@@ -78,7 +78,10 @@ class Transcript(Vertical):
         self.query_one("#below").display = not (self.follows if following is None else following)
 
     async def rebuild(self, path: Sequence[Message], from_start: bool = False) -> None:
-        """Shows these messages, and nothing else; of a long chat the last ones, with a way to the others."""
+        """Shows these messages, and nothing else; of a long chat the last ones, with a way to the others.
+
+        Goes to the end; with `from_start` to where one was.
+        """
         hidden = 0 if from_start else max(0, len(path) - _SHOWN)
         widgets: list[Widget] = [Question(item) if item.role == "user" else Answer(item) for item in path[hidden:]]
         if hidden:
@@ -86,7 +89,15 @@ class Transcript(Vertical):
         with self.app.batch_update():
             await self.messages.remove_children()
             await self.messages.mount_all(widgets)
-        self.bottom()
+        if from_start:
+            self._stay_at(widgets[-_SHOWN])
+        else:
+            self.bottom()
+
+    def _stay_at(self, widget: Widget) -> None:
+        """Keeps in sight what was the first of all before the earlier messages came."""
+        self.messages.follows = False
+        self.call_after_refresh(self.messages.scroll_to_widget, widget, animate=False, top=True)
 
     def bottom(self) -> None:
         """Goes to the end, and follows it."""

@@ -8,7 +8,7 @@ text flows anew once, when the block has settled.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -34,11 +34,11 @@ class Mode(Enum):
     CHANGE = "change"
 
 
-_OLD_STEPS = 8  # A token that has stood for so many steps is as bright as can be.
-_MANY_CHANGES = 6  # One that has changed so often is as cold as can be.
-_NOISE_NATS = 2.0  # Above this entropy the most probable token says nothing yet.
-_RAIN = "░▒░·"
-_BACK_STEPS = 2  # How long a token that was taken back stays marked.
+OLD_STEPS = 8  # A token that has stood for so many steps is as bright as can be.
+MANY_CHANGES = 6  # One that has changed so often is as cold as can be.
+NOISE_NATS = 2.0  # Above this entropy the most probable token says nothing yet.
+RAIN = "░▒░·"
+BACK_STEPS = 2  # How long a token that was taken back stays marked.
 _BLANK_CELLS = 4  # Cells that a token of pure noise takes before the first step: about an English token.
 
 
@@ -53,7 +53,7 @@ class _Token:
     back: int = 0  # steps that it stays marked as taken back
     age: int = 0  # steps since it was last another
     changes: int = 0  # how often it became another
-    nats: float = _NOISE_NATS
+    nats: float = NOISE_NATS
     breaks: bool = False  # its newline breaks the row: it was accepted, and the draft has not changed since
 
 
@@ -79,7 +79,7 @@ class Canvas:
         self.motion = motion
         self._pieces = pieces
         self._ends = ends
-        self._head = head
+        self._head = words(head)
         self._tokens = [_Token() for _ in range(length)]
         self._texts: list[str] = []
         self._step = 0
@@ -95,6 +95,25 @@ class Canvas:
         states = zip(draft, step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
         for token, (id_, entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
             self.taken_back += _advance(token, id_, entropy, accepted, pinned)
+
+    def rewind(self) -> None:
+        """Goes back to pure noise. The rows of the same text will begin where they began before."""
+        self._tokens = [_Token() for _ in self._tokens]
+        self._texts, self._step, self.taken_back = [], 0, 0
+
+    def hold(self, pins: Mapping[int, int], texts: Mapping[int, str]) -> None:
+        """Shows these tokens as pinned at these positions before the next step does, and no others.
+
+        Args:
+            pins: token ids by position.
+            texts: what the tokens read, by position.
+        """
+        for place, token in enumerate(self._tokens):
+            if place in pins:
+                token.id, token.look, token.breaks = pins[place], Look.PINNED, True
+                self._texts[place] = strip_controls(texts[place])
+            elif token.look is Look.PINNED:
+                token.look = Look.ACCEPTED
 
     @property
     def accepted(self) -> int:
@@ -125,6 +144,13 @@ class Canvas:
         found = [cell.place for cell in cells if cell.column <= column < cell.column + cell.width and cell.place >= 0]
         return found[0] if found else None
 
+    def pinned_rows(self) -> frozenset[int]:
+        """The rows made last in which something is pinned."""
+        pinned = {place for place, token in enumerate(self._tokens) if token.look is Look.PINNED}
+        return frozenset(
+            row for row, cells in enumerate(self._layout.cells) if any(cell.place in pinned for cell in cells)
+        )
+
     def where(self, place: int) -> list[tuple[int, int, int]]:
         """Row, column and width of each piece of a position's token in the rows made last; empty where it shows not."""
         return [
@@ -135,7 +161,7 @@ class Canvas:
         ]
 
     def _atoms(self, marks: bool, mode: Mode) -> Iterable[Atom]:
-        for place, text in enumerate(words(self._head)):
+        for place, text in enumerate(self._head):
             yield from split(text, place - len(self._head) - 1, Span("", Look.SETTLED), breaks=True)
         rain = random.Random(self._step)
         for place, token in enumerate(self._tokens):
@@ -154,13 +180,13 @@ def _advance(token: _Token, id_: int, entropy: float, accepted: bool, pinned: bo
     back = token.held is not None and token.held != id_
     token.back = max(0, token.back - 1)
     if back:
-        token.held, token.back = None, _BACK_STEPS
+        token.held, token.back = None, BACK_STEPS
     if accepted:
         token.held = id_
     token.breaks = accepted or pinned or (token.breaks and token.id == id_)
     token.id = id_
     token.look = _look(token, entropy, accepted, pinned)
-    token.shade = _shade(1 - max(entropy, 0.0) / _NOISE_NATS)
+    token.shade = _shade(1 - max(entropy, 0.0) / NOISE_NATS)
     return back
 
 
@@ -176,7 +202,7 @@ def _look(token: _Token, entropy: float, accepted: bool, pinned: bool) -> Look:
         return Look.BACK
     if accepted:
         return Look.ACCEPTED
-    return Look.PROVISIONAL if entropy <= _NOISE_NATS else Look.NOISE
+    return Look.PROVISIONAL if entropy <= NOISE_NATS else Look.NOISE
 
 
 def _span_of(token: _Token, mode: Mode) -> Span:
@@ -184,8 +210,8 @@ def _span_of(token: _Token, mode: Mode) -> Span:
         return Span("", token.look, token.shade if token.look is Look.PROVISIONAL else 0)
     shade = {
         Mode.ENTROPY: token.shade,
-        Mode.AGE: _shade(token.age / _OLD_STEPS),
-        Mode.CHANGE: _shade(1 - token.changes / _MANY_CHANGES),
+        Mode.AGE: _shade(token.age / OLD_STEPS),
+        Mode.CHANGE: _shade(1 - token.changes / MANY_CHANGES),
     }[mode]
     return Span("", Look.PROVISIONAL, shade)
 
@@ -195,7 +221,7 @@ def _drawn(text: str, look: Look, marks: bool, rain: random.Random) -> str:
     core = text.strip(" \t\n")
     if look is Look.NOISE:
         cells = max(1, cell_len(core))
-        noise = "░" * cells if marks else "".join(rain.choices(list(_RAIN), k=cells))
+        noise = "░" * cells if marks else "".join(rain.choices(list(RAIN), k=cells))
         return (" " if text.startswith(" ") else "") + noise
     if not marks or not core or look in (Look.ACCEPTED, Look.SETTLED):
         return text

@@ -6,26 +6,31 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 import click
 
 from dgchat.exits import Exit, Failure
+from dgchat.export.formats import FORMATS as TRACE_FORMATS
 from dgchat.history.export import FORMATS, conversation_dict, export, hit_dict, timestamp
 from dgchat.history.opening import open_history
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
+from dgchat.history.traces import Wanted, export_trace
 from dgchat.paths import history_file
-from dgchat.sanitize import clean_line
+from dgchat.sanitize import clean_line, clean_piece
 
 _LISTED = 50
 _USAGE = (
-    "dgchat history takes: list, search WORDS, resume ID, show ID, export ID [md|json], rename ID TITLE, delete ID, "
-    "restore ID."
+    f"dgchat history takes: list, search WORDS, resume ID, show ID, export ID [md|json], "
+    f"export ID {'|'.join(TRACE_FORMATS)} [FILE], rename ID TITLE, delete ID, restore ID."
 )
 
 
-def history(words: Sequence[str], as_json: bool, out: TextIO | None = None) -> Exit:
-    """Runs `dgchat history WORDS`.
+def history(
+    words: Sequence[str], as_json: bool, out: TextIO | None = None, wanted: Wanted | None = None
+) -> Exit:
+    """Runs `dgchat history WORDS`; `wanted` tells how a trace is to be exported.
 
     Raises:
         click.UsageError: the words are no command; Failure: no such chat (exit code 4).
@@ -40,10 +45,14 @@ def history(words: Sequence[str], as_json: bool, out: TextIO | None = None) -> E
             _list(store, as_json, out)
         elif command == "search" and rest:
             return _search(store, " ".join(rest), as_json, out)
+        elif command == "export" and len(rest) in (2, 3) and rest[1] in TRACE_FORMATS:
+            target = Path(rest[2]) if len(rest) == 3 else None
+            export_trace(store, _known(store, rest[0]), TRACE_FORMATS[rest[1]], target, wanted or Wanted(), out)
         elif command in ("show", "export") and len(rest) in (1, 2) and (len(rest) == 1 or command == "export"):
             form = rest[1] if len(rest) == 2 else "json" if as_json else "md"
             if form not in FORMATS:
-                raise click.UsageError(f"A chat is exported as one of {', '.join(FORMATS)}, not {form!r}.")
+                known = ", ".join((*FORMATS, *TRACE_FORMATS))
+                raise click.UsageError(f"A chat is exported as one of {known}, not {form!r}.")
             out.write(export(store, _known(store, rest[0]), form))
             if form == "json":
                 out.write("\n")
@@ -96,14 +105,8 @@ def _search(store: Store, words: str, as_json: bool, out: TextIO) -> Exit:
 def _marked(excerpt: str, out: TextIO) -> str:
     """One line, each word found in bold where `out` is a terminal."""
     parts = re.split(f"{FOUND_BEGIN}(.*?){FOUND_END}", excerpt, flags=re.DOTALL)
-    cleaned = [_one_line(part) for part in parts]
+    cleaned = [clean_piece(part) for part in parts]
     return "".join(_bold(part, out) if place % 2 else part for place, part in enumerate(cleaned))
-
-
-def _one_line(text: str) -> str:
-    """Cleaned, with the space at either end that keeps words apart."""
-    inner = clean_line(text)
-    return (" " if text[:1].isspace() else "") + inner.strip() + (" " if text[-1:].isspace() and inner.strip() else "")
 
 
 def _bold(text: str, out: TextIO) -> str:

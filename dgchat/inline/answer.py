@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias
 
 from dgchat.exits import Exit, of_engine
+from dgchat.export.writing import check_free
 from dgchat.hush import hushed
 from dgchat.inline.wrap import Wrapper
 from dgchat.notes import Notes, block_note, default_model_note, done_note, summary
@@ -17,6 +19,7 @@ from dgchat.sanitize import Sanitizer
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
+    from dgchat.inline.tracing import Tracer
     from dgengine import Done, Engine, Event, Sampling
 
 Mode: TypeAlias = Literal["text", "json", "events"]
@@ -33,10 +36,20 @@ class Writer(Protocol):
         """The end, also of an answer that broke off: what is settled is left written, the screen in order."""
 
 
+class Source(Protocol):
+    """What `Answer` and the writers of text ask of an engine; a saved trace can give it as well."""
+
+    def pieces(self, ids: Iterable[int], /) -> list[str]:
+        """The text that each token adds."""
+
+    def decode(self, ids: Iterable[int], /) -> str:
+        """The text of the tokens."""
+
+
 class Answer:
     """The tokens of an answer so far, and their text."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Source) -> None:
         self._engine = engine
         self._blocks: dict[int, list[int]] = {}
 
@@ -60,7 +73,7 @@ class Answer:
 class TextWriter:
     """Plain text, block by block; on a terminal wrapped at its width."""
 
-    def __init__(self, engine: Engine, out: TextIO) -> None:
+    def __init__(self, engine: Source, out: TextIO) -> None:
         self._answer = Answer(engine)
         self._out = out
         self._sanitizer = Sanitizer()
@@ -176,11 +189,19 @@ def dumps(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for on the command line."""
+    """What was asked for on the command line.
+
+    Attributes:
+        trace: the file that the steps of the answer are to be kept in; `force`: even if it is there already.
+        top_k: candidates of every position that a step tells.
+    """
 
     prompt: str
     settings: Settings
     mode: Mode = "text"
+    trace: Path | None = None
+    force: bool = False
+    top_k: int = 0
 
 
 def answer(request: Request, out: TextIO | None = None) -> Exit:
@@ -191,6 +212,8 @@ def answer(request: Request, out: TextIO | None = None) -> Exit:
         BrokenPipeError: nobody reads the answer any more.
     """
     out = out or sys.stdout
+    if request.trace is not None:
+        check_free(request.trace, request.force)
     with hushed() as screen:
         notes = Notes(screen, request.settings.quiet)
         try:
@@ -208,21 +231,34 @@ def answer(request: Request, out: TextIO | None = None) -> Exit:
 
 def _write(request: Request, engine: Engine, notes: Notes, out: TextIO) -> None:
     ids = engine.encode_chat(messages(request), max_new_tokens=request.settings.max_tokens)
-    sampling = sampling_of(request.settings)
+    sampling = replace(sampling_of(request.settings), trace_top_k=request.top_k)
     events = engine.session().generate(ids, sampling)
     notes.clear()
     writer = _writer(request, engine, sampling, out)
     later: list[str] = []
     watched = not isinstance(writer, TextWriter) and request.mode == "text"
+    tracer = _tracer(request, engine)
     try:
         for event in events:
             later += _remarks(event, watched)
+            if tracer is not None:
+                tracer.take(event)
             writer.take(event)
     finally:
         events.close()
         writer.close()
+        if tracer is not None:
+            later += tracer.save()
         for remark in later:
             notes.say(remark)
+
+
+def _tracer(request: Request, engine: Engine) -> Tracer | None:
+    if request.trace is None:
+        return None
+    from dgchat.inline.tracing import Tracer
+
+    return Tracer(engine, request.prompt, request.settings.seed, request.trace, request.force)
 
 
 def _remarks(event: Event, watched: bool) -> Iterator[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +13,7 @@ from rich.text import Text
 from dgchat.canvas.layout import Look, Row
 from dgchat.canvas.looks import Styles
 from dgchat.canvas.state import Canvas
-from dgchat.inline.answer import Answer
+from dgchat.inline.answer import Answer, Source
 from dgchat.inline.live import LiveArea
 from dgchat.inline.wrap import Wrapper
 from dgchat.sanitize import Sanitizer
@@ -21,7 +21,7 @@ from dgchat.settings import Settings
 from dgchat.themes import load
 
 if TYPE_CHECKING:
-    from dgengine import Engine, Event, Sampling, Step
+    from dgengine import Event, Sampling, Step
 
 _MAX_FPS = 30.0  # Frames that nobody would see are left out; the newest wins.
 _OPENING = 4  # Beats that the noise at the beginning stays in sight, while the prompt is read.
@@ -35,13 +35,37 @@ def can_animate(out: TextIO) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
 
 
+class CanvasSource(Source, Protocol):
+    """What drawing a canvas takes of an engine, or of a saved trace."""
+
+    @property
+    def info(self) -> HasLength:
+        """Of the model."""
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """The checkpoint's."""
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+
+
+class HasLength(Protocol):
+    """What `info` is read for."""
+
+    @property
+    def canvas_length(self) -> int:
+        """Positions of a canvas."""
+
+
 class WatchWriter:
     """Draws every step. Lines that are settled are printed above the canvas, as they are.
 
     An engine faster than `ui.pace` steps a second is slowed down to it, so that its steps can be seen.
     """
 
-    def __init__(self, engine: Engine, sampling: Sampling, settings: Settings, out: TextIO) -> None:
+    def __init__(self, engine: CanvasSource, sampling: Sampling, settings: Settings, out: TextIO) -> None:
         self._engine = engine
         self._steps = sampling.resolve(engine.generation_config).max_denoising_steps
         self._console = Console(file=out, highlight=False)

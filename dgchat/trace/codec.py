@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dgchat.trace.archive import TraceError, read_arrays
+from dgchat.trace.limits import (
+    MOST_ABOUT,
+    MOST_BLOCKS,
+    MOST_CANDIDATES,
+    MOST_CELLS,
+    MOST_LENGTH,
+    MOST_SETTLED,
+    MOST_SPELLED,
+    MOST_STEPS,
+    MOST_TEXT,
+    MOST_TOKENS,
+)
 from dgchat.trace.steps import About, BlockTrace, StepTrace
 
+__all__ = ["VERSION", "TraceError", "pack", "unpack"]
+
 VERSION: Final = 1
-MOST_BYTES: Final = 256 * 2**20  # of all arrays together, unpacked
-_MOST_BLOCKS = 4096
 # Array, its type, and its dimensions after the first: of the canvas (C), of packed bits (B), of candidates (C, K).
 _PLANES: Final = (
     ("drafts", np.int32, "C"),
@@ -24,13 +36,8 @@ _PLANES: Final = (
     ("accepted", np.uint8, "B"),
     ("pinned", np.uint8, "B"),
 )
+_ROW_BYTES: Final = 16
 _CANDIDATES: Final = (("top_ids", np.int32), ("top_codes", np.uint8))
-_MOST_TOKENS = 1 << 20
-_MOST_ABOUT = 1 << 20  # bytes of what the trace says of itself
-
-
-class TraceError(Exception):
-    """The bytes are no trace, or a damaged one; the text is one sentence."""
 
 
 def pack(trace: StepTrace) -> bytes:
@@ -80,21 +87,17 @@ def _stack(rows: list[NDArray[Any]], kind: type[Any], width: int) -> NDArray[Any
 
 
 def unpack(data: bytes) -> StepTrace:
-    """The trace that `pack` made.
+    """The trace that `pack` made. Whatever is damaged or made up, the trace can be shown, or is refused here.
 
     Raises:
-        TraceError: it is none, is damaged, unpacks to more than `MOST_BYTES`, or comes from a newer version.
+        TraceError: it is none, is damaged, is larger than the limits here, or comes from a newer version.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
-                raise TraceError(f"The trace unpacks to more than {MOST_BYTES >> 20} MiB.")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return _read(dict(arrays))
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, OSError, EOFError, NotImplementedError) as error:
+        return _read(read_arrays(data))
+    except (ValueError, KeyError, OverflowError) as error:
         raise TraceError(f"The trace is damaged: {error}.") from error
-    except (RuntimeError, TypeError, AttributeError) as error:  # an encrypted entry; an entry that is no array
-        raise TraceError("The trace is damaged: it holds what is no array.") from error
+    except (RecursionError, TypeError) as error:
+        raise TraceError("The trace is damaged: it holds what makes no sense.") from error
 
 
 def _read(arrays: dict[str, NDArray[Any]]) -> StepTrace:
@@ -102,14 +105,55 @@ def _read(arrays: dict[str, NDArray[Any]]) -> StepTrace:
     if version != VERSION:
         raise TraceError(f"The trace is of version {version}; this dgchat reads version {VERSION}.")
     count = int(_checked(arrays, "blocks", np.integer, ()))
-    if not 0 <= count <= _MOST_BLOCKS:
+    if not 0 <= count <= MOST_BLOCKS:
         raise TraceError(f"The trace claims {count} blocks.")
-    return StepTrace([_block(arrays, place) for place in range(count)], _read_about(arrays), _read_spelling(arrays))
+    _check_amount(arrays, count)
+    blocks = [_block(arrays, place) for place in range(count)]
+    if any(before.number >= block.number for before, block in pairwise(blocks)):
+        raise TraceError("The trace's blocks are out of order.")
+    if len({block.length for block in blocks}) > 1:
+        raise TraceError("The trace's canvases differ in length.")
+    trace = StepTrace(blocks, _read_about(arrays), _read_spelling(arrays))
+    _check_text(trace)
+    return trace
+
+
+def _check_amount(arrays: dict[str, NDArray[Any]], count: int) -> None:
+    """Refuses more steps than can be shown, before there is a row for each."""
+    lengths = [int(_checked(arrays, f"{place}.about", np.int64, (3,))[1]) for place in range(count)]
+    steps = [_checked(arrays, f"{place}.times", np.float32, (2, None)).shape[1] for place in range(count)]
+    cells = sum(length * number for length, number in zip(lengths, steps, strict=True))
+    if sum(steps) > MOST_STEPS or cells > MOST_CELLS:
+        raise TraceError("The trace is of more steps than can be shown.")
+
+
+def _check_text(trace: StepTrace) -> None:
+    """Refuses more text than can be shown: a few tokens that are spelled at length would be enough for it."""
+    ids = np.array(sorted(trace.spelling), np.int64)
+    sizes = np.array([_weight(trace.spelling[id_]) for id_ in ids.tolist()], np.int64)
+
+    def size(drawn: NDArray[np.int32]) -> int:
+        places = np.minimum(np.searchsorted(ids, drawn), len(ids) - 1)
+        return int(sizes[places][ids[places] == drawn].sum()) if len(ids) else 0
+
+    shown = settled = line = 0
+    for block in trace.blocks:
+        shown += sum(map(size, block.drafts)) + len(block) * line
+        settled += size(block.tokens)
+        if shown > MOST_TEXT or settled > MOST_SETTLED:
+            raise TraceError("The trace is of more text than can be shown.")
+        text = b"".join(trace.spelling.get(id_, b"") for id_ in block.tokens.tolist())
+        line = len(text.rpartition(b"\n")[2]) + (line if b"\n" not in text else 0)
+
+
+def _weight(token: bytes) -> int:
+    """Its bytes; what begins a row or moves to a column takes as long to lay out as many of them."""
+    return len(token) + _ROW_BYTES * (token.count(b"\n") + token.count(b"\t"))
 
 
 def _read_about(arrays: dict[str, NDArray[Any]]) -> About:
     data = _checked(arrays, "about", np.uint8, (None,))
-    if len(data) > _MOST_ABOUT:
+    if len(data) > MOST_ABOUT:
         raise TraceError("The trace says more of itself than it may.")
     table = json.loads(data.tobytes())
     kinds = {"model": str, "prompt": str, "seed": int | None, "ends": list, "steered": bool}
@@ -128,18 +172,23 @@ def _read_spelling(arrays: dict[str, NDArray[Any]]) -> dict[int, bytes]:
     data = _checked(arrays, "spelling.bytes", np.uint8, (None,)).tobytes()
     starts = [0, *ends[:-1]] if ends else []
     bounds_fit = all(0 <= start <= end <= len(data) for start, end in zip(starts, ends, strict=True))
-    if len(ids) != len(ends) or len(ids) > _MOST_TOKENS or not bounds_fit:
+    if len(ids) != len(ends) or len(ids) > MOST_TOKENS or not bounds_fit:
         raise TraceError("The trace's tokens and their text differ in number.")
+    if any(end - start > MOST_SPELLED for start, end in zip(starts, ends, strict=True)):
+        raise TraceError("The trace spells a token longer than any is.")
     return {id_: data[start:end] for id_, start, end in zip(ids, starts, ends, strict=True)}
 
 
 def _block(arrays: dict[str, NDArray[Any]], place: int) -> BlockTrace:
     number, length, converged = _checked(arrays, f"{place}.about", np.int64, (3,)).tolist()
-    if not 1 <= length <= 1 << 20:
-        raise TraceError(f"The trace claims a canvas of {length} tokens.")
+    if not 1 <= length <= MOST_LENGTH or number < 1:
+        raise TraceError(f"The trace claims a block {number} with a canvas of {length} tokens.")
     times = _checked(arrays, f"{place}.times", np.float32, (2, None))
     steps = times.shape[1]
-    block = BlockTrace(number, length, _checked(arrays, f"{place}.tokens", np.int32, (None,)), bool(converged))
+    tokens = _checked(arrays, f"{place}.tokens", np.int32, (None,))
+    if len(tokens) > length or not np.isfinite(times).all() or times.min(initial=0) < 0:
+        raise TraceError("The trace's times or tokens make no sense.")
+    block = BlockTrace(number, length, tokens, bool(converged))
     block.temperatures, block.seconds = times[0].tolist(), times[1].tolist()
     for name, kind, dimension in _PLANES:
         width = length if dimension == "C" else -(-length // 8)
@@ -148,6 +197,8 @@ def _block(arrays: dict[str, NDArray[Any]], place: int) -> BlockTrace:
     if f"{place}.top_ids" in arrays:
         shape = (steps, length, None)
         ids, codes = (_checked(arrays, f"{place}.{name}", kind, shape) for name, kind in _CANDIDATES)
+        if ids.shape[2] > MOST_CANDIDATES:
+            raise TraceError(f"The trace claims {ids.shape[2]} candidates for each token.")
         if ids.shape != codes.shape:
             raise TraceError("The trace's candidates and their probabilities differ in number.")
         block.top_ids, block.top_codes = list(ids), list(codes)

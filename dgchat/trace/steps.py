@@ -66,8 +66,7 @@ class BlockTrace:
         return len(self.drafts)
 
     def add(self, step: Step) -> None:
-        """Keeps a step."""
-        self.drafts.append(step.draft.astype(np.int32))
+        """Keeps a step. Its draft comes last: a reader on another thread sees a step whole or not at all."""
         self.entropy.append(code_entropy(step.entropy))
         self.accepted.append(np.packbits(step.accepted))
         self.pinned.append(np.packbits(step.pinned))
@@ -76,6 +75,15 @@ class BlockTrace:
         if step.top_ids is not None and step.top_probs is not None:
             self.top_ids.append(step.top_ids.astype(np.int32))
             self.top_codes.append(np.rint(_CODES * step.top_probs).astype(np.uint8))
+        self.drafts.append(step.draft.astype(np.int32))
+
+    def forget(self) -> None:
+        """Drops the steps; the tokens stay."""
+        for plane in (
+            self.drafts, self.entropy, self.accepted, self.pinned, self.temperatures, self.seconds, self.top_ids,
+            self.top_codes,
+        ):  # fmt: skip
+            plane.clear()
 
     def step(self, number: int) -> Step:
         """Step `number`, from 1, as the engine gave it but for the rounding; its canvas is the draft.
@@ -94,6 +102,11 @@ class BlockTrace:
             accepted=self._bits(self.accepted[place]), pinned=self._bits(self.pinned[place]),
             top_ids=self.top_ids[place] if traced else None, top_probs=probs,
         )  # fmt: skip
+
+    @property
+    def steered(self) -> bool:
+        """Whether anything was held at any step."""
+        return any(plane.any() for plane in self.pinned)
 
     @property
     def bytes_a_step(self) -> int:
@@ -130,6 +143,8 @@ class StepTrace:
     Attributes:
         about: what it is of.
         spelling: the bytes of every token in it, once `learn` has been called: no tokenizer is needed to show it.
+        speller: `Engine.spell`, while the answer is being written.
+        limit: bytes of the planes; of a longer answer the oldest steps go. None for no limit.
     """
 
     def __init__(
@@ -141,11 +156,14 @@ class StepTrace:
         self.blocks: list[BlockTrace] = blocks or []
         self.about = about or About()
         self.spelling: dict[int, bytes] = spelled or {}
+        self.speller: Callable[[Sequence[int]], list[bytes]] | None = None
+        self.limit: int | None = None
 
     def take(self, event: Event) -> None:
         """Keeps what the event tells of the canvas; other events are left out."""
         if isinstance(event, Step):
             self._block(event).add(event)
+            self._make_room()
         elif isinstance(event, Block):
             for block in self.blocks:
                 if block.number == event.block:
@@ -156,6 +174,12 @@ class StepTrace:
             self.blocks.append(BlockTrace(step.block, len(step.draft)))
         return self.blocks[-1]
 
+    def _make_room(self) -> None:
+        if self.limit is not None and self.bytes_held() > self.limit:
+            oldest = next(block for block in self.blocks if len(block))
+            if oldest is not self.blocks[-1]:
+                oldest.forget()
+
     def learn(self, spell: Callable[[Sequence[int]], list[bytes]]) -> None:
         """Takes over the spelling of every token that the trace holds; `spell` is `Engine.spell`."""
         planes = [plane for block in self.blocks for plane in (*block.drafts, *block.top_ids, block.tokens)]
@@ -164,12 +188,17 @@ class StepTrace:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token of a sequence adds; what the trace does not spell adds nothing."""
-        return spelling.pieces(self.spelling.get(id_, b"") for id_ in ids)
+        return spelling.pieces(self._spell(ids))
+
+    def _spell(self, ids: Sequence[int]) -> list[bytes]:
+        if self.speller is not None:
+            return self.speller(ids)
+        return [self.spelling.get(id_, b"") for id_ in ids]
 
     def text(self, before: int | None = None) -> str:
         """The text of the blocks, or of those whose number is below `before`."""
         ids = [id_ for block in self.blocks if before is None or block.number < before for id_ in block.tokens.tolist()]
-        return "".join(spelling.pieces((self.spelling.get(id_, b"") for id_ in ids), end=True))
+        return "".join(spelling.pieces(self._spell(ids), end=True))
 
     def __len__(self) -> int:
         """How many steps all blocks have together."""

@@ -83,6 +83,7 @@ def test_holds_packages_themes_and_licence(names: list[str]) -> None:
     assert themes
     assert themes <= set(names)
     assert "dgchat/guide.toml" in names
+    assert {f"dgchat/export/player.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

@@ -60,9 +60,9 @@ class Chat(Terminal):
         assert self.echoed_at_end
         assert "Traceback" not in self.output
 
-    def _read(self) -> bool:
+    def _read(self, patience: float = 0.1) -> bool:
         before = len(self.output)
-        more = super()._read()
+        more = super()._read(patience)
         self.display.feed(self.output[before:])
         return more
 

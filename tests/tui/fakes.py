@@ -76,7 +76,7 @@ class FakeEngine:
         stuck: the block that never settles, until it is cancelled; 0 for none.
         unsettled: blocks that have not settled at their step limit: what follows is as `Sampling.on_limit` says.
         extensions: how many steps each `Control.extend` gave.
-        permits: each step takes one, where there are any to take: a test lets the engine go step by step.
+        permits: each step, and the end of a block, takes one: so a test lets the engine go step by step.
         thinks: whether the chat template knows of thinking.
     """
 
@@ -112,6 +112,9 @@ class FakeEngine:
 
     def pieces(self, ids: Iterable[int], end: bool = False) -> list[str]:
         return [self.vocabulary.words[id_] for id_ in ids]
+
+    def spell(self, ids: Iterable[int]) -> list[bytes]:
+        return [self.vocabulary.words[id_].encode() for id_ in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.pieces(ids))
@@ -167,16 +170,18 @@ class FakeSession:
             yield step
             if not unsettled or step.step < steps:
                 continue
+            self._wait(control)
             yield Block(number, np.array(block, np.int32), step.step, False, waiting=asks)
             more = control.wait_for_decision() if asks else 0
             if not more:
                 return
             engine.extensions.append(more)
             steps += more
+        self._wait(control)
         yield Block(number, np.array(block, np.int32), step.step, True)
 
     def _wait(self, control: Control) -> None:
-        """Until the next step may be made."""
+        """Until the next step, or the end of the block, may be made."""
         time.sleep(self._engine.delay)
         permits = self._engine.permits
         while permits is not None and not control.cancelled and not permits.acquire(timeout=0.01):

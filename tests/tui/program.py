@@ -14,7 +14,7 @@ from fcntl import ioctl
 from struct import pack
 from termios import ECHO, TIOCSCTTY, TIOCSWINSZ, tcgetattr
 
-WAIT = 300.0  # seconds; only a test that fails waits so long
+WAIT = float(__import__("os").environ.get("W","300"))  # seconds; only a test that fails waits so long
 
 
 class Terminal:
@@ -66,8 +66,23 @@ class Terminal:
         os.close(self._master)
         return self.process.wait()
 
-    def _read(self) -> bool:
-        if not select.select([self._master], [], [], 0.1)[0]:
+    def read_for(self, seconds: float) -> None:
+        """Reads what comes in this time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read(0.01)
+
+    def kill(self) -> None:
+        """Ends the program as a power cut does, and reads what it had still written."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.close()
+
+    def hang_up(self) -> None:
+        """Closes the terminal under the program, as a window that is shut does."""
+        os.close(self._master)
+
+    def _read(self, patience: float = 0.1) -> bool:
+        if not select.select([self._master], [], [], patience)[0]:
             return False
         try:
             data = os.read(self._master, 1 << 16)

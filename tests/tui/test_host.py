@@ -37,9 +37,9 @@ def test_the_mailbox_drops_only_what_a_newer_one_replaces(posts: list[tuple[int,
 class Driver:
     """A host whose mail is read on the thread of the test."""
 
-    def __init__(self, engine: FakeEngine | Exception, start: bool = True, **flags: Any) -> None:
+    def __init__(self, engine: FakeEngine | BaseException, start: bool = True, **flags: Any) -> None:
         def load_engine(*_: object, **__: object) -> FakeEngine:
-            if isinstance(engine, Exception):
+            if isinstance(engine, BaseException):
                 raise engine
             return engine
 
@@ -110,7 +110,9 @@ def test_stop_before_the_model_is_there_counts() -> None:
 def test_a_model_that_does_not_load_is_told_in_a_sentence() -> None:
     driver = Driver(errors.ModelNotFoundError("No model is called \x1b[31mx."))
     driver.host.ask([{"role": "user", "content": "Hello"}])
-    assert driver.until(Failed)[-1] == Failed(0, "No model is called x.")
+    failed = driver.until(Failed)[-1]
+    assert isinstance(failed, Failed) and (failed.turn, failed.text) == (0, "No model is called x.")
+    assert "Traceback" in failed.details
 
 
 def test_an_answer_that_fails_is_told_and_the_next_one_works(own_state: object) -> None:
@@ -118,7 +120,8 @@ def test_an_answer_that_fails_is_told_and_the_next_one_works(own_state: object) 
     engine.error = errors.NumericsError("The model's output holds NaN.")
     driver = Driver(engine)
     turn = driver.host.ask([{"role": "user", "content": "Hello"}])
-    assert driver.until(Failed)[-1] == Failed(turn, "The model's output holds NaN.")
+    failed = driver.until(Failed)[-1]
+    assert isinstance(failed, Failed) and (failed.turn, failed.text) == (turn, "The model's output holds NaN.")
     engine.error = None
     driver.host.ask([{"role": "user", "content": "Hello"}])
     driver.until(Done)
@@ -141,3 +144,127 @@ def test_pace_slows_a_fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
     driver.until(Done)
     steps = [post for post in driver.seen if isinstance(post, Answered) and isinstance(post.event, Step)]
     assert len(steps) >= 2  # without a pace, one drain would find the last one alone
+
+
+# ---- a block that does not settle
+
+
+def unsettled() -> FakeEngine:
+    engine = FakeEngine("One two three four five six.", canvas=4, steps=3)
+    engine.unsettled = {1}
+    return engine
+
+
+def blocks(posts: list[Post]) -> list[Block]:
+    events = [post.event for post in posts if isinstance(post, Answered)]
+    return [event for event in events if isinstance(event, Block)]
+
+
+def test_a_block_that_waits_may_have_more_steps() -> None:
+    engine = unsettled()
+    driver = Driver(engine)
+    driver.host.ask([{"role": "user", "content": "Hello"}], asks=True)
+    driver.until(Block)
+    driver.host.extend(16)
+    found = blocks(driver.until(Done))
+    assert [(block.block, block.waiting, block.converged) for block in found] == [
+        (1, True, False), (1, False, True), (2, False, True),
+    ]  # fmt: skip
+    assert engine.extensions == [16]
+
+
+def test_a_block_that_waits_may_be_kept() -> None:
+    engine = unsettled()
+    driver = Driver(engine)
+    driver.host.ask([{"role": "user", "content": "Hello"}], asks=True)
+    driver.until(Block)
+    driver.host.commit()
+    assert [block.block for block in blocks(driver.until(Done))] == [1, 2]
+    assert engine.extensions == []
+
+
+def test_a_block_that_waits_may_end_the_answer() -> None:
+    driver = Driver(unsettled())
+    driver.host.ask([{"role": "user", "content": "Hello"}], asks=True)
+    driver.until(Block)
+    driver.host.stop()
+    last = driver.until(Done)[-1]
+    assert isinstance(last, Answered) and isinstance(last.event, Done) and last.event.reason == "cancelled"
+
+
+def test_who_does_not_ask_is_not_asked() -> None:
+    driver = Driver(unsettled())
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    assert not any(block.waiting for block in blocks(driver.until(Done)))
+
+
+def test_extending_and_committing_without_an_answer_do_nothing() -> None:
+    driver = Driver(FakeEngine("Fine."))
+    driver.host.extend(16)
+    driver.host.commit()
+    driver.host.stop()
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+
+
+def test_the_model_is_told_whether_to_think() -> None:
+    engine = FakeEngine("Fine.")
+    driver = Driver(engine)
+    for thinking in (True, False):
+        driver.host.ask([{"role": "user", "content": "Hello"}], thinking=thinking)
+    driver.until(Done, 2)
+    assert engine.thought == [True, False]
+
+
+# ---- after a fault
+
+
+def test_the_model_is_loaded_again() -> None:
+    engine = FakeEngine("Fine.")
+    driver = Driver(errors.ModelNotFoundError("Not there."))
+    driver.until(Failed)
+    driver.host._load = lambda *_, **__: engine  # type: ignore[assignment]
+    driver.host.load_again()
+    driver.until(Ready)
+    driver.host.load_again()
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    assert sum(isinstance(post, Ready) for post in driver.seen) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_while_it_loads_is_begun_anew() -> None:
+    driver = Driver(SystemExit())
+    first = driver.host._thread
+    failed = driver.until(Failed)[-1]
+    assert isinstance(failed, Failed) and failed.turn == 0 and "starts it anew" in failed.text
+    driver.host._load = lambda *_, **__: FakeEngine("Fine.")  # type: ignore[assignment]
+    driver.host.load_again()
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    assert driver.host._thread is not first
+    assert sum(isinstance(post, Ready) for post in driver.seen) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_in_an_answer_is_begun_anew_with_the_same_model() -> None:
+    engine = FakeEngine("Fine.")
+    engine.error = SystemExit()
+    driver = Driver(engine)
+    turn = driver.host.ask([{"role": "user", "content": "Hello"}])
+    failed = driver.until(Failed)[-1]
+    assert isinstance(failed, Failed) and failed.turn == turn
+    engine.error = None
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    assert engine.sessions == 2 and sum(isinstance(post, Ready) for post in driver.seen) == 1
+
+
+def test_memory_that_has_run_out_is_given_back() -> None:
+    engine = FakeEngine("Fine.")
+    engine.error = MemoryError()
+    driver = Driver(engine)
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    failed = driver.until(Failed)[-1]
+    assert isinstance(failed, Failed) and "not enough memory" in failed.text
+    assert engine.sessions == 2

@@ -110,3 +110,44 @@ def test_the_report_names_every_setting(tmp_path: Path) -> None:
     assert values["ui.system"] == r'"Say \"hi\"."'
     assert values["ui.watch"] == "false"
     assert values["sampling.seed"] == "(not set)"
+
+
+# ---- the table of keys, and what the app shows
+
+
+def test_own_keys(tmp_path: Path) -> None:
+    found = settings(tmp_path, '[keys]\nstop = "f9"\nwatch = "f9, ctrl+w"\n')
+    assert found.keys == {"stop": "f9", "watch": "f9, ctrl+w"}
+    assert found.warnings == ("The key f9 is set for stop and watch; the first one has it.",)
+    assert settings(tmp_path).keys == {}
+
+
+def test_a_key_that_is_not_known_warns(tmp_path: Path) -> None:
+    found = settings(tmp_path, '[keys]\nstopp = "f9"\n')
+    assert found.keys == {} and found.warnings == (
+        f"{tmp_path / 'settings.toml'}: keys.stopp is no key; did you mean keys.stop?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys = 5\n", "keys must be a table"),
+        ("[keys]\nstop = 5\n", 'keys.stop must be keys such as "ctrl+s"'),
+        ("[keys]\nstop = 'Ctrl + S'\n", 'keys.stop must be keys such as "ctrl+s"'),
+        ("[ui]\ncolors = 'red'\n", "ui.colors must be one of state, entropy, age, change"),
+        ("[ui]\nmotion = 'no'\n", "ui.motion must be true or false"),
+        ("[ui]\nhistory = 0\n", "ui.history must be true or false"),
+    ],
+)
+def test_wrong_values_of_the_app_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(Failure) as caught:
+        settings(tmp_path, text)
+    assert said in str(caught.value) and caught.value.code is Exit.USAGE
+
+
+def test_what_the_app_shows(tmp_path: Path) -> None:
+    default = settings(tmp_path)
+    assert (default.colors, default.motion, default.history, default.theme) == ("state", True, True, "auto")
+    found = settings(tmp_path, "[ui]\ncolors = 'age'\nmotion = false\n", DGCHAT_HISTORY="off", DGCHAT_COLORS="change")
+    assert (found.colors, found.motion, found.history) == ("change", False, False)

@@ -35,7 +35,7 @@ def play(
     monkeypatch.setattr("dgchat.inline.live.LiveArea.size", lambda _: (columns, lines))
     monkeypatch.setattr("dgchat.inline.watch._MAX_FPS", 1e9)
     engine, out = FakeEngine(text, canvas=canvas), Tty()
-    writer = WatchWriter(engine, Sampling(), settings(), out)  # type: ignore[arg-type]
+    writer = WatchWriter(engine, Sampling(), settings(), out)
     screen, seen, frames = Screen(columns, lines), 0, []
     try:
         for number, event in enumerate(FakeSession(engine).generate([1])):
@@ -122,7 +122,7 @@ def test_pace_holds_every_step_for_its_time(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dgchat.inline.watch.time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     monkeypatch.setenv("TERM", "xterm")
     engine = FakeEngine("Hi.", steps=4)
-    writer = WatchWriter(engine, Sampling(), settings(pace=10.0), Tty())  # type: ignore[arg-type]
+    writer = WatchWriter(engine, Sampling(), settings(pace=10.0), Tty())
     for event in FakeSession(engine).generate([1]):
         writer.take(event)
     writer.close()

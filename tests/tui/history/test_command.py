@@ -6,10 +6,11 @@ import io
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from dgchat.cli import run
-from dgchat.history.command import history
+from dgchat.history.command import history, resumed
 from dgchat.history.records import NewAnswer
 from dgchat.history.store import Store
 from dgchat.paths import history_file
@@ -106,3 +107,22 @@ def test_no_chats_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: p
     out = io.StringIO()
     assert history([], False, out) == 0 and out.getvalue() == ""
     assert "There are no chats yet." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "chat"),
+    [(["resume", "1"], 1), (["resume", "007"], 7), (["list"], None), (["search", "resume"], None), ([], None)],
+)
+def test_which_chat_is_resumed(words: list[str], chat: int | None) -> None:
+    assert resumed(words) == chat
+
+
+@pytest.mark.parametrize("words", ["", "one", "1 2", "-1", "1.0"])
+def test_what_cannot_be_resumed_is_told(words: str) -> None:
+    with pytest.raises(click.UsageError, match="takes the id of a chat"):
+        resumed(["resume", *words.split()])
+
+
+def test_resuming_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history", "resume", "1"]) == 2
+    assert "a chat needs a terminal" in capsys.readouterr().err

@@ -80,6 +80,22 @@ def test_branches(store: Store) -> None:
     assert store.message(root.id).siblings == (first.id, root.id)
 
 
+def test_another_system_prompt(store: Store) -> None:
+    chat = ask(store, "One?", "First.")
+    assert store.conversation(chat).system is None
+    store.set_system(chat, "Be brief.\nBe kind.")
+    assert store.conversation(chat).system == "Be brief.\nBe kind."
+    store.set_system(chat, None)
+    assert store.conversation(chat).system is None
+    with pytest.raises(LookupError):
+        store.set_system(99, "To nobody.")
+
+
+def test_a_title_may_differ_from_the_question(store: Store) -> None:
+    message = store.add_question(None, None, "notes.txt: ...", model="pocket", title="What is in it?")
+    assert store.conversation(message.conversation).title == "What is in it?"
+
+
 def test_a_long_chat_can_be_deleted_for_good(store: Store) -> None:
     """SQLite allows 1,000 levels of triggers; a chat must not need one a message."""
     chat = ask(store, *["again"] * 2400)

@@ -113,7 +113,7 @@ def test_traces_that_lie() -> None:
         ("version", np.array(9), "version 9"),
         ("blocks", np.array(10**9), "claims"),
         ("blocks", np.array(2), "damaged"),
-        ("0.about", np.array([1, 10**9, 0]), "canvas of"),
+        ("0.about", np.array([1, 10**9, 0]), "more steps than"),
         ("0.drafts", np.zeros((3, 19), np.int32), "drafts has"),
         ("0.drafts", np.zeros((3, 20), np.float64), "drafts has"),
         ("0.drafts", np.array([{}], object), "damaged"),
