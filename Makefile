@@ -29,13 +29,14 @@ export PROMPT PICTURE_PROMPT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint types contracts pytest soak bench picture clean
+.PHONY: help run test check lint types contracts pytest soak bench bench-app picture clean
 
 help:
 	@echo 'make run     answer a prompt with the built-in model (PROMPT="..." to choose one)'
 	@echo 'make test    style, types, layer contracts and all tests'
 	@echo 'make soak    the tests again at full length: fuzzing, many kills, long sessions'
 	@echo 'make bench   the engine against transformers, in one run'
+	@echo 'make bench-app  how fast the app starts, takes keys and draws, and the memory of a long answer'
 	@echo 'make picture the film in the README, docs/watch.svg, from an answer of the built-in model'
 	@echo 'make lint    style, types and layer contracts only'
 	@echo 'make clean   remove $(VENV) and everything built'
@@ -65,6 +66,9 @@ picture: $(INSTALLED)
 	@trace=$$(mktemp) && trap 'rm -f "$$trace"' EXIT && \
 	$(BIN)/dgchat --model pocket --quiet --seed $(PICTURE_SEED) --trace "$$trace" --force -- "$$PICTURE_PROMPT" && \
 	$(BIN)/dgchat replay "$$trace" --export docs/watch.svg --format anim --width 72 --speed 4 --force
+
+bench-app: $(INSTALLED_DEV)
+	$(BIN)/python -m tests.bench.app_speed $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -89,9 +89,9 @@ class Answering:
 
     def _stats(self) -> dict[str, Any]:
         done = self.draft.done
-        stats = {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
+        stats: dict[str, Any] = {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
         if done is not None:
-            stats = dict(done.stats.as_dict())
+            stats |= done.stats.as_dict()
         return {**stats, "steered": True} if self.steered else stats
 
 

@@ -231,10 +231,10 @@ class StepsLine(Static):
     """A quiet line under an answer whose steps are kept."""
 
     def __init__(self, stats: Mapping[str, Any]) -> None:
-        per_block = stats.get("steps_per_block")
-        steps = sum(per_block) if isinstance(per_block, list | tuple) else stats.get("steps", 0)
+        steps = stats.get("steps")
+        count = notes.plural(steps, "step") if isinstance(steps, int) else "steps"
         steered = " · steered by hand" if stats.get("steered") else ""
-        super().__init__(f"◂ {notes.plural(int(steps), 'step')} ▸{steered}", markup=False, classes="steps")
+        super().__init__(f"◂ {count} ▸{steered}", markup=False, classes="steps")
 
 
 class Remark(Static):

@@ -53,6 +53,8 @@ class Stage(Widget):
         self._styles = styles
         self._pin = pin
         self._lines: list[Line] = []
+        self._base: Style | None = None  # the widget's own style, which takes long to find out
+        self._inks: dict[Style, Style] = {}  # a span's style over it
 
     @property
     def room(self) -> int:
@@ -60,13 +62,16 @@ class Stage(Widget):
         return max(1, (self.size.width or self.app.size.width - 6) - GUTTER)
 
     def restyle(self, styles: Styles) -> None:
-        """Draws everything in other colours."""
-        self._styles = styles
-        self.refresh()
+        """Draws everything in other colours, if they are others."""
+        if styles is not self._styles:
+            self._styles = styles
+            self._base = None
+            self.refresh()
 
     def draw(self, lines: Sequence[Line]) -> None:
         """Shows these lines."""
         old, self._lines = self._lines, list(lines)
+        self._base = None
         if len(old) != len(self._lines):
             self.refresh(layout=True)
             return
@@ -81,17 +86,30 @@ class Stage(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One line, padded to the width."""
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self._ground()
         if y >= len(self._lines):
             return Strip.blank(width, base)
         line = self._lines[y]
         gutter = self._pin.text if line.pinned else ""
-        segments = [Segment(gutter.ljust(GUTTER), self._styles.of(self._pin))]
-        segments += [Segment(span.text, self._styles.of(span)) for span in line.row]
-        strip = Strip(segments).apply_style(base).adjust_cell_length(width, base)
+        segments = [Segment(gutter.ljust(GUTTER), self._ink(self._pin))]
+        segments += [Segment(span.text, self._ink(span)) for span in line.row]
+        strip = Strip(segments).adjust_cell_length(width, base)
         for column, cells in line.cursor:
             strip = _reversed(strip, column + GUTTER, cells)
         return strip
+
+    def _ground(self) -> Style:
+        if self._base is None:
+            self._base = self.rich_style
+            self._inks.clear()
+        return self._base
+
+    def _ink(self, span: Span) -> Style:
+        style = self._styles.of(span)
+        ink = self._inks.get(style)
+        if ink is None:
+            ink = self._inks[style] = self._ground() + style
+        return ink
 
     def on_click(self, event: events.Click) -> None:
         """A token is chosen."""

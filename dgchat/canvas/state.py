@@ -83,6 +83,7 @@ class Canvas:
         self._tokens = [_Token() for _ in range(length)]
         self._texts: list[str] = []
         self._step = 0
+        self._newest: Step | None = None  # what the looks have not been taken over from
         self.taken_back = 0
         self._layout = Layout()
         self._height = 0
@@ -90,16 +91,28 @@ class Canvas:
     def take(self, step: Step) -> None:
         """Takes over what a step has made of the canvas."""
         self._step = step.step if self.motion else 0
-        draft = step.draft.tolist()
-        self._texts = [strip_controls(text) for text in self._pieces(draft)]
-        states = zip(draft, step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
-        for token, (id_, entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
-            self.taken_back += _advance(token, id_, entropy, accepted, pinned)
+        self._newest = step
+        states = zip(step.draft.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
+        for token, (id_, accepted, pinned) in zip(self._tokens, states, strict=True):
+            self.taken_back += _advance(token, id_, accepted, pinned)
+
+    def _dress(self) -> None:
+        """Gives the tokens the texts and looks of the step taken last; a step that nobody sees needs none."""
+        step, self._newest = self._newest, None
+        if step is None:
+            return
+        self._texts = [strip_controls(text) for text in self._pieces(step.draft.tolist())]
+        states = zip(step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
+        for token, (entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
+            token.nats = 0.0 if pinned else entropy
+            token.look = _look(token, entropy, accepted, pinned)
+            token.shade = _shade(1 - max(entropy, 0.0) / NOISE_NATS)
 
     def rewind(self) -> None:
         """Goes back to pure noise. The rows of the same text will begin where they began before."""
         self._tokens = [_Token() for _ in self._tokens]
         self._texts, self._step, self.taken_back = [], 0, 0
+        self._newest = None
 
     def hold(self, pins: Mapping[int, int], texts: Mapping[int, str]) -> None:
         """Shows these tokens as pinned at these positions before the next step does, and no others.
@@ -108,6 +121,7 @@ class Canvas:
             pins: token ids by position.
             texts: what the tokens read, by position.
         """
+        self._dress()
         for place, token in enumerate(self._tokens):
             if place in pins:
                 token.id, token.look, token.breaks = pins[place], Look.PINNED, True
@@ -118,11 +132,13 @@ class Canvas:
     @property
     def accepted(self) -> int:
         """Positions that the last step accepted, or that are pinned."""
+        self._dress()
         return sum(token.look in (Look.ACCEPTED, Look.PINNED) for token in self._tokens)
 
     @property
     def mean_entropy(self) -> float:
         """In nats, over the positions that are not pinned."""
+        self._dress()
         free = [token.nats for token in self._tokens if token.look is not Look.PINNED]
         return sum(free) / len(free) if free else 0.0
 
@@ -134,6 +150,7 @@ class Canvas:
             marks: show the looks by glyphs, for screens without colour.
             mode: what the shades tell.
         """
+        self._dress()
         rows = self._layout.rows(self._atoms(marks, mode), width)
         self._height = max(self._height if self._layout.same_width else 0, len(rows))
         return rows + [()] * (self._height - len(rows))
@@ -146,6 +163,7 @@ class Canvas:
 
     def pinned_rows(self) -> frozenset[int]:
         """The rows made last in which something is pinned."""
+        self._dress()
         pinned = {place for place, token in enumerate(self._tokens) if token.look is Look.PINNED}
         return frozenset(
             row for row, cells in enumerate(self._layout.cells) if any(cell.place in pinned for cell in cells)
@@ -171,22 +189,19 @@ class Canvas:
             yield from split(_drawn(text, token.look, marks, rain), place, _span_of(token, mode), token.breaks)
 
 
-def _advance(token: _Token, id_: int, entropy: float, accepted: bool, pinned: bool) -> bool:
+def _advance(token: _Token, id_: int, accepted: bool, pinned: bool) -> bool:
     """Moves one position on by a step; tells whether a token that was accepted has changed."""
     changed = token.id not in (-1, id_)
     token.age = 0 if changed else token.age + 1
     token.changes += changed
-    token.nats = 0.0 if pinned else entropy
     back = token.held is not None and token.held != id_
-    token.back = max(0, token.back - 1)
+    token.back -= token.back > 0
     if back:
         token.held, token.back = None, BACK_STEPS
     if accepted:
         token.held = id_
     token.breaks = accepted or pinned or (token.breaks and token.id == id_)
     token.id = id_
-    token.look = _look(token, entropy, accepted, pinned)
-    token.shade = _shade(1 - max(entropy, 0.0) / NOISE_NATS)
     return back
 
 

@@ -7,8 +7,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,9 @@ class FakeEngine:
         count = sum(1 + len(str(message.get("content", ""))) for message in messages)
         return [1] * (count + (thinking and self.thinks))
 
+    def encode(self, text: str) -> list[int]:
+        return self.vocabulary.encode(text)
+
     def pieces(self, ids: Iterable[int], end: bool = False) -> list[str]:
         return [self.vocabulary.words[id_] for id_ in ids]
 
@@ -165,9 +168,10 @@ class FakeSession:
             self._wait(control)
             if engine.error is not None and (number, step.step) == (engine.failing, 2):
                 raise engine.error
+            pins = control.orders(number).pins  # waits while it is held
             if control.cancelled:
                 return
-            yield step
+            yield pinned(step, pins)
             if not unsettled or step.step < steps:
                 continue
             self._wait(control)
@@ -178,7 +182,8 @@ class FakeSession:
             engine.extensions.append(more)
             steps += more
         self._wait(control)
-        yield Block(number, np.array(block, np.int32), step.step, True)
+        tokens = [control.pins(number).get(place, id_) for place, id_ in enumerate(block)]
+        yield Block(number, np.array(tokens, np.int32), step.step, True)
 
     def _wait(self, control: Control) -> None:
         """Until the next step, or the end of the block, may be made."""
@@ -209,6 +214,16 @@ def fake_steps(
             draft=np.array(draft, np.int32), canvas=np.array(draft, np.int32),
             entropy=np.array(entropy, np.float32), accepted=np.array(accepted), pinned=np.zeros(canvas, bool),
         )  # fmt: skip
+
+
+def pinned(step: Step, pins: Mapping[int, int]) -> Step:
+    """The step with these tokens held."""
+    places = list(pins)
+    draft, accepted, entropy, held = (
+        array.copy() for array in (step.draft, step.accepted, step.entropy, step.pinned)
+    )
+    draft[places], accepted[places], entropy[places], held[places] = list(pins.values()), False, 0.0, True
+    return replace(step, draft=draft, canvas=draft, accepted=accepted, entropy=entropy, pinned=held)
 
 
 def fake_stats(tokens: int, blocks: int, steps: int) -> Stats:

@@ -14,7 +14,7 @@ from fcntl import ioctl
 from struct import pack
 from termios import ECHO, TIOCSCTTY, TIOCSWINSZ, tcgetattr
 
-WAIT = float(__import__("os").environ.get("W","300"))  # seconds; only a test that fails waits so long
+WAIT = 300.0  # seconds; only a test that fails waits so long
 
 
 class Terminal:

@@ -133,7 +133,7 @@ def _mouse(kind: type[events.MouseEvent], place: tuple[int, int], button: int) -
     return kind(None, x, y, 0, 0, button, False, False, False, x, y)
 
 
-def _resized(app: ChatApp | Any, size: tuple[int, int]) -> events.Resize:
+def _resized(app: Any, size: tuple[int, int]) -> events.Resize:
     from textual.geometry import Size
 
     app._driver._size = size  # as `Pilot.resize_terminal` does it
@@ -158,7 +158,7 @@ async def until(pilot: Pilot[Any], test: Callable[[], object]) -> None:
 async def rampage(seed: int, count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DGCHAT_PACE", "0")
-    engine = FakeEngine(*ANSWERS, steps=5, delay=0.003)
+    engine: Any = FakeEngine(*ANSWERS, steps=5, delay=0.003)
     monkeypatch.setattr(ChatApp, "action_quit", stay)
     app = ChatApp(settings_table.load({"model": "x", "watch": bool(seed % 2)}), load=lambda *_, **__: engine)
     async with app.run_test(size=(100, 30)) as pilot:

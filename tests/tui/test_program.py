@@ -115,11 +115,11 @@ def test_sigterm_restores_the_terminal(command: list[str], environment: dict[str
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
 
 
-def test_the_chat_opens_answers_and_quits(command: list[str], environment: dict[str, str], model: str) -> None:
+def test_the_chat_opens_answers_and_quits_while_a_block_waits(command: list[str], environment: dict[str, str], model: str) -> None:
     terminal = Terminal([*command, "--model", model, *SHORT], environment)
     terminal.until(lambda output: "ready" in output)
     terminal.send("Hello\r")
-    terminal.until(lambda output: "tokens per forward" in output or "was cut at" in output)
+    terminal.until(lambda output: "did not settle in 6 steps" in output)  # a random model never settles
     terminal.send("\x11")  # Ctrl+Q
     assert terminal.close() == 0
     assert "Traceback" not in terminal.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -139,17 +140,21 @@ def composer(app: Any) -> Composer:
 
 
 def drawn(widget: Widget) -> str:
-    """What of a widget is on the screen, whether it is scrolled to or not."""
+    """What of a widget is on the screen, whether it is scrolled to or not; without the line that leads to its steps."""
     lines = [line.text.rstrip() for line in widget.render_lines(widget.outer_size.region)]
     own = "\n".join(lines)
-    inner = [drawn(child) for child in widget.children if child.display]
+    inner = [drawn(child) for child in widget.children if child.display and not child.has_class("steps")]
     return "\n".join(part for part in [own.strip("\n") if not inner else "", *inner] if part.strip())
 
 
 def transcript(app: Any) -> list[str]:
-    """The texts of the conversation as they are drawn."""
+    """The texts of the conversation as they are drawn, without the line about the steps under an answer."""
     texts = [drawn(widget) for widget in screen(app).transcript.messages.children]
-    return ["\n".join(line.strip() for line in text.splitlines() if line.strip()) for text in texts]
+    return ["\n".join(line.strip() for line in text.splitlines() if _is_said(line)) for text in texts]
+
+
+def _is_said(line: str) -> bool:
+    return bool(line.strip()) and not re.fullmatch(r"◂ [\d,]+ steps? ▸.*", line.strip())
 
 
 def questions(app: Any) -> list[Question]:

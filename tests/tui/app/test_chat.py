@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dgchat.app.canvas_view import CanvasView
-from dgchat.app.chat import ChatApp, draws_marks
+from dgchat.app.chat import ChatApp
+from dgchat.app.stage import Stage
+from dgchat.app.themed import draws_marks
 from dgchat.exits import Failure
 from dgchat.paths import remembered_file
 from dgchat.settings import load
@@ -177,7 +178,7 @@ async def test_without_colour_the_looks_are_told_apart_by_marks(monkeypatch: pyt
             await step_to(pilot, engine, 1, step)
             seen += transcript(app)[1]
         assert "░" in seen and "·" in seen and "~" in seen and "▒" not in seen
-        (view,) = screen(app).query(CanvasView)
+        (view,) = screen(app).query(Stage)
         colors = {segment.style.color for segment in view.render_line(0) if segment.style is not None}
         assert len(colors) == 1
         assert "·text·" in shown(app) and "~text~" in shown(app)

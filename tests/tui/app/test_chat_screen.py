@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dgchat.app.canvas_view import CanvasView
+from dgchat.app.stage import Stage
 from dgchat.history.store import Store
 from dgchat.paths import history_file
 from tests.tui.app.play import (
@@ -94,7 +94,7 @@ async def test_the_canvas_resolves_in_place_and_becomes_markdown() -> None:
         await say(pilot, "A story")
         await step_to(pilot, engine, 1, 2, 2)
         early = transcript(app)[1]
-        assert any(sign in early for sign in "░▒") and screen(app).query(CanvasView)
+        assert any(sign in early for sign in "░▒") and screen(app).query(Stage)
         await step_to(pilot, engine, 1, 6, 4)
         assert "# A title" in transcript(app)[1]
         engine.permits.release(10)
@@ -102,7 +102,7 @@ async def test_the_canvas_resolves_in_place_and_becomes_markdown() -> None:
         await until(pilot, lambda: screen(app).query("MarkdownFence"))
         final = transcript(app)[1]
         assert "A title" in final and "#" not in final and "*" not in final and "print(1)" in final
-        assert not screen(app).query(CanvasView) and not screen(app).query("Prose")
+        assert not screen(app).query(Stage) and not screen(app).query("Prose")
 
 
 async def test_the_canvas_goes_on_behind_the_blocks_that_have_ended() -> None:
@@ -127,7 +127,7 @@ async def test_without_watching_a_block_appears_when_it_has_ended() -> None:
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "Count")
         await step_to(pilot, engine, 1, 3, 3)
-        assert not screen(app).query(CanvasView) and transcript(app) == ["Count", ""]
+        assert not screen(app).query(Stage) and transcript(app) == ["Count", ""]
         assert "block 1, step 3 of" in status(app) and "accepted" in status(app)
         await step_to(pilot, engine, 1, 4)
         await end_block(pilot, engine, 1)
@@ -144,16 +144,16 @@ async def test_f2_turns_the_canvas_on_and_off_in_the_middle_of_an_answer_and_is_
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "Count")
         await step_to(pilot, engine, 1, 1)
-        assert not screen(app).query(CanvasView)
+        assert not screen(app).query(Stage)
         await pilot.press("f2")
         assert "before your eyes" in status(app)
         await step_to(pilot, engine, 1, 2)
-        assert screen(app).query(CanvasView)
+        assert screen(app).query(Stage)
         await step_to(pilot, engine, 1, 4, 2)
         await end_block(pilot, engine, 1)
         await step_to(pilot, engine, 2, 1)
         await pilot.press("f2")
-        assert not screen(app).query(CanvasView) and transcript(app)[1] == "One two three four"
+        assert not screen(app).query(Stage) and transcript(app)[1] == "One two three four"
         await pilot.press("f2")
         engine.permits.release(10)
         await answered(pilot)
@@ -386,7 +386,7 @@ async def test_a_window_may_change_its_size_while_the_canvas_stands_there() -> N
         for width, height in ((60, 16), (300, 80), (40, 10), (120, 40)):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
-            (view,) = screen(app).query(CanvasView)
+            (view,) = screen(app).query(Stage)
             assert view.size.width <= width
             assert transcript(app)[1].split() == wide.split()
             rows = transcript(app)[1].splitlines()

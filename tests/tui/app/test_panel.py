@@ -10,8 +10,8 @@ from textual.strip import Strip
 from textual.widgets import Sparkline, Static
 
 from dgchat import themes
-from dgchat.app.canvas_view import CanvasView
 from dgchat.app.panel import legend
+from dgchat.app.stage import Stage
 from dgchat.canvas.looks import Styles
 from dgchat.canvas.state import Mode
 from tests.tui.app.play import NARROW, WIDE, answered, app_of, ready, say, screen, status, step_to, until
@@ -125,7 +125,7 @@ async def test_the_canvas_is_drawn_anew_in_other_colours() -> None:
 
 def canvas(app: Any) -> list[Strip]:
     """The canvas as it is drawn."""
-    view = screen(app).query_one(CanvasView)
+    view = screen(app).query_one(Stage)
     return [view.render_line(y) for y in range(view.size.height)]
 
 
