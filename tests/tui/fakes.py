@@ -219,9 +219,8 @@ def fake_steps(
 def pinned(step: Step, pins: Mapping[int, int]) -> Step:
     """The step with these tokens held."""
     places = list(pins)
-    draft, accepted, entropy, held = (
-        array.copy() for array in (step.draft, step.accepted, step.entropy, step.pinned)
-    )
+    draft, accepted = step.draft.copy(), step.accepted.copy()
+    entropy, held = step.entropy.copy(), step.pinned.copy()
     draft[places], accepted[places], entropy[places], held[places] = list(pins.values()), False, 0.0, True
     return replace(step, draft=draft, canvas=draft, accepted=accepted, entropy=entropy, pinned=held)
 

@@ -78,7 +78,7 @@ def test_a_growing_trace_is_followed() -> None:
     playback = Playback(growing)
     for number in range(2, 5):
         growing.take(whole.blocks[0].step(number))
-        assert not playback.at_end
+        assert playback.index == number - 2 and len(playback) == number
         playback.go(len(playback) - 1)
         assert playback.at_end and playback.locate() == (0, number)
 
