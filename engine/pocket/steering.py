@@ -79,8 +79,9 @@ def steer(engine: Engine, rng: random.Random, turn: Turn, seed: int) -> Steered 
     held = slice(place, place + len(other[1]))
     wanted = replace(turn, facts={**turn.facts, "asked_name": None})  # the person wants another name than the prompt
     text = engine.decode(after).strip()
+    changed = _without(before, held) != _without(after, held)
     return Steered(
-        engine.decode(before).strip(), text, other[0], after[held] == other[1], _without(before, held) != _without(after, held),
+        engine.decode(before).strip(), text, other[0], after[held] == other[1], changed,
         TASKS["story"].check(wanted, text),
     )  # fmt: skip
 

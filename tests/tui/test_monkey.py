@@ -195,25 +195,6 @@ async def a_normal_question(app: ChatApp, pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: last_chat() == ["normal", "A normal answer."])
 
 
-async def test_a_window_that_is_dragged_comes_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[tuple[int, int]] = []
-    app = ChatApp(settings_table.load({"model": "x"}), load=lambda *_, **__: FakeEngine())  # type: ignore[arg-type, return-value]
-    async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.pause(0.2)
-        laid_out = ChatScreen._screen_resized
-        monkeypatch.setattr(
-            ChatScreen, "_screen_resized", lambda self, size: (sizes.append(tuple(size)), laid_out(self, size))[1]
-        )
-        for size in [(80, 24), (120, 40)] * 5:
-            app.chat.post_message(_resized(app, size))
-        await until(pilot, lambda: sizes)
-        await pilot.pause(1.0)
-        count = len(sizes)
-        await pilot.pause(1.0)
-        assert sizes[-1] == (120, 40)
-    assert len(sizes) - count <= 1, "it lays itself out for ever"
-
-
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_monkey(seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     await rampage(seed, 100, monkeypatch, tmp_path)
