@@ -61,6 +61,12 @@ class Answering:
         steps = notes.plural(block.steps, "step")
         return f"block {block.block} {'settled' if block.converged else 'did not settle'} in {steps}"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the user holds the answer."""
+        player = self.widget.player if self.widget is not None else None
+        return player is not None and player.frozen
+
     def new_answer(self, reason: str) -> NewAnswer | None:
         """What there is to keep; None for nothing."""
         draft = self.draft

@@ -277,7 +277,9 @@ class ChatScreen(StepsScreen):
                 self.say(f"reading {event.total:,} tokens" if event.total else "reading")
             case Step() if drawn:
                 await self._place(answering)
-                self.say(await answering.step(event, self.drawing() if self._watch else None, self.panel))
+                said = await answering.step(event, self.drawing() if self._watch else None, self.panel)
+                if not answering.frozen:  # else the line says what can be done now
+                    self.say(said)
             case Block() if not drawn:
                 await answering.block(event, shown=False)
             case Block():

@@ -9,7 +9,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-_SLIDER = 24  # cells
+_SLIDER = 18  # cells
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class ScrubBar(Static):
         pieces = [
             ("◂", "back"), (f" {step}{block} ", ""), ("▸", "on"), ("  ", ""),
             ("⏸" if place.playing else "▶", "play"), (f" {place.speed:g}×", "faster"), ("  ", ""),
-            (_slider(place.index, place.count), "slider"), ("  ", ""), (place.mode, "mode"), ("  ", ""),
-            ("export", "export"), ("  ", ""), ("close", "close"), (f"  {state}  {pins}".rstrip(), ""),
+            (_slider(place.index, place.count), "slider"), (_joined(state, pins), ""), ("  ", ""),
+            (place.mode, "mode"), ("  ", ""), ("export", "export"), ("  ", ""), ("close", "close"),
         ]  # fmt: skip
         self._parts, column = [], 0
         for text, name in pieces:
@@ -112,6 +112,10 @@ class ScrubBar(Static):
 
     def _drag(self, share: float) -> None:
         self.post_message(self.Dragged(round(share * (self._count - 1))))
+
+
+def _joined(*parts: str) -> str:
+    return "".join(f"  {part}" for part in parts if part)
 
 
 def _slider(index: int, count: int) -> str:
