@@ -73,6 +73,36 @@ async def test_an_answer_that_has_settled(theme: str) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
+async def test_the_steps_of_an_answer_with_a_card_about_a_token(theme: str) -> None:
+    engine = FakeEngine("Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=16, steps=6)
+    app = app_of(engine, theme=theme)
+    async with app.run_test(size=(90, 28)) as pilot:
+        await ready(pilot)
+        await say(pilot, "Tell me a story, please.")
+        await answered(pilot)
+        await pilot.press("alt+up")
+        await until(pilot, lambda: screen(app).query("Player"))
+        await pilot.press("left", "left", "left", "i", "right")
+        await check(pilot, f"steps-{theme}")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_frozen_canvas_with_a_held_token(theme: str) -> None:
+    engine = FakeEngine("Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=48, steps=8)
+    engine.permits = threading.Semaphore(0)
+    app = app_of(engine, watch=True, theme=theme)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await say(pilot, "Tell me a story, please.")
+        await step_to(pilot, engine, 1, 4, 4)
+        await pilot.press("alt+up", "space", "p")
+        await until(pilot, lambda: "1 pinned" in str(screen(app).query_one("ScrubBar").render()))
+        await check(pilot, f"frozen-{theme}")
+        await pilot.press("space", "escape", "escape")
+        await until(pilot, lambda: not app.chat._asked)
+
+
+@pytest.mark.parametrize("theme", THEMES)
 async def test_the_list_of_chats(theme: str) -> None:
     with Store(history_file()) as store:
         keep(store, "A story, please.", "The fox found a lantern.")
