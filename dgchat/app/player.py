@@ -170,29 +170,35 @@ class Player(Vertical):
     async def redraw(self, drawing: Drawing) -> None:
         """Draws everything in these colours, and at the present width."""
         self._drawing = drawing
-        self.query_one(Stage).restyle(drawing.styles)
-        self.query_one(HeatStrip).restyle(drawing.styles)
-        await self.draw()
+        if self.children:
+            self.query_one(Stage).restyle(drawing.styles)
+            self.query_one(HeatStrip).restyle(drawing.styles)
+            await self.draw()
 
     async def draw(self) -> None:
-        """Draws the step that is shown."""
+        """Draws the step that is shown, unless there is nothing yet to draw on, or nothing any more."""
+        if self.children and not self._between:
+            await self.query_one(Prose).show(self._playback.before(), tail=False)
+        if not self.children:  # removed meanwhile
+            return
         if not self._between:
-            before = self._playback.before()
-            await self.query_one(Prose).show(before, tail=False)
-            self._canvas = canvas = self._playback.canvas(self.pins, self._pinned_texts)
-            stage = self.query_one(Stage)
-            stage.display = True
-            rows = canvas.rows(stage.room, self._drawing.marks, self._drawing.mode)
-            cursor = canvas.where(self._looked_at) if self._looked_at is not None else []
-            pinned = canvas.pinned_rows()
-            stage.draw(
-                [
-                    Line(row, y in pinned, tuple((column, width) for line, column, width in cursor if line == y))
-                    for y, row in enumerate(rows)
-                ]
-            )
+            self._show_canvas()
         self._show_bar()
         self._show_card()
+
+    def _show_canvas(self) -> None:
+        self._canvas = canvas = self._playback.canvas(self.pins, self._pinned_texts)
+        stage = self.query_one(Stage)
+        stage.display = True
+        rows = canvas.rows(stage.room, self._drawing.marks, self._drawing.mode)
+        cursor = canvas.where(self._looked_at) if self._looked_at is not None else []
+        pinned = canvas.pinned_rows()
+        stage.draw(
+            [
+                Line(row, y in pinned, tuple((column, width) for line, column, width in cursor if line == y))
+                for y, row in enumerate(rows)
+            ]
+        )
 
     def _show_bar(self) -> None:
         bar = self.query_one(ScrubBar)

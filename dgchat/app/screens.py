@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -12,13 +12,14 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dgchat import guide, themes
 from dgchat.app.commands import COMMANDS
 from dgchat.app.keeping import told
+from dgchat.app.sized import Result, Sized
 from dgchat.hardware import Hardware, advice, lines
 from dgchat.history.export import timestamp
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
@@ -29,10 +30,7 @@ from dgchat.sanitize import clean_line, clean_piece
 _LISTED = 500  # chats that are listed without a search
 
 
-Result = TypeVar("Result")
-
-
-class Over(Screen[Result]):
+class Over(Sized[Result]):
     """A screen over the chat, which leaves once: a second key that came before it was gone must not close the next."""
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from textual import on
-from textual.screen import Screen
 
 from dgchat.app.card import quoted
 from dgchat.app.drawing import Drawing
@@ -24,6 +23,7 @@ from dgchat.app.player_messages import (
     PlayerReform,
     PlayerRetype,
 )
+from dgchat.app.sized import Sized
 from dgchat.app.steering import SteeringError, place_text
 from dgchat.app.turns import in_turn
 from dgchat.history.records import Message
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 WRITE_TO: Final = "Write to: a file .html, .anim.svg, .svg, .cast, .gif or .npz"
 
 
-class StepsScreen(Screen[None]):
+class StepsScreen(Sized[None]):
     """A screen of answers, whose steps one can go through, look into and change."""
 
     _desk: ChatApp

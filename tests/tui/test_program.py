@@ -115,7 +115,9 @@ def test_sigterm_restores_the_terminal(command: list[str], environment: dict[str
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
 
 
-def test_the_chat_opens_answers_and_quits_while_a_block_waits(command: list[str], environment: dict[str, str], model: str) -> None:
+def test_the_chat_opens_answers_and_quits_while_a_block_waits(
+    command: list[str], environment: dict[str, str], model: str
+) -> None:
     terminal = Terminal([*command, "--model", model, *SHORT], environment)
     terminal.until(lambda output: "ready" in output)
     terminal.send("Hello\r")
