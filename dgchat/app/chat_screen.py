@@ -18,18 +18,18 @@ from textual.widgets import Button, Footer, Static
 from dgchat import notes
 from dgchat.app.answering import MORE_STEPS, Answering, end_note
 from dgchat.app.bindings import bind
+from dgchat.app.chats_screen import ChatsScreen
 from dgchat.app.commands import COMMANDS, choices
 from dgchat.app.completing import Candidate, complete
 from dgchat.app.composer import Composer
 from dgchat.app.conversation import Conversation
 from dgchat.app.copying import CodeBlocks
 from dgchat.app.drawing import Drawing
-from dgchat.app.exporting import ExportError, write_chat
 from dgchat.app.files import FileError, split_files, with_files
 from dgchat.app.keeping import told
 from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
 from dgchat.app.panel import Panel
-from dgchat.app.steps_screen import StepsScreen, heads
+from dgchat.app.steps_screen import heads
 from dgchat.app.transcript import Transcript
 from dgchat.app.turns import in_turn
 from dgchat.canvas.state import Mode
@@ -51,7 +51,7 @@ _KEYS = (
 ).split()
 
 
-class ChatScreen(StepsScreen):
+class ChatScreen(ChatsScreen):
     """A conversation, and the answer that is being written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [bind(name) for name in _KEYS]
@@ -558,158 +558,6 @@ class ChatScreen(StepsScreen):
         """To the end, which is followed from then on."""
         self.transcript.bottom()
 
-    # ---- chats
-
-    @in_turn
-    async def action_new(self) -> None:
-        """Begins a new chat; this one is kept."""
-        await self._abandon()
-        self._editing = None
-        self._desk.host.forget()
-        self._conversation.new()
-        await self._rebuild()
-        self.say("a new chat")
-        self.composer.editor.focus()
-
-    def action_history(self, words: str = "") -> None:
-        """Opens the list of chats."""
-
-        async def opened(chat: int | None) -> None:
-            if chat is not None:
-                await self.open_chat(chat)
-
-        from dgchat.app.screens import HistoryScreen
-
-        self.app.push_screen(HistoryScreen(self._conversation.store, words, self._chat_deleted), opened)
-
-    def action_search(self, words: str) -> None:
-        """Opens the list of chats with these words in them."""
-        self.action_history(words)
-
-    @in_turn
-    async def open_chat(self, chat: int) -> None:
-        """Goes on with a chat."""
-        await self._abandon()
-        self._editing = None
-        with told(self.say):
-            self._conversation.open(chat)
-            self._desk.host.forget()
-            await self._rebuild()
-            self.say(f"{notes.plural(len(self._conversation.path), 'message')}; go on below")
-
-    def _chat_deleted(self, chat: int) -> None:
-        self._deleted = chat
-        if chat == self._conversation.id:
-            self.call_later(self.action_new)
-
-    def action_rename(self, title: str = "") -> None:
-        """Gives this chat a title."""
-        chat = self._conversation.id
-        if chat is None:
-            self.say("there is nothing to name yet")
-        elif clean_line(title).strip():
-            with told(self.say):
-                self._conversation.store.rename(chat, clean_line(title).strip())
-            self._title()
-        else:
-            from dgchat.app.screens import LineScreen
-
-            now = self._conversation.title
-            self.app.push_screen(LineScreen("Title of this chat", now), lambda new: self.action_rename(new or now))
-
-    @in_turn
-    async def action_delete(self) -> None:
-        """Deletes this chat; /undo brings it back."""
-        chat = self._conversation.id
-        if chat is None:
-            self.say("there is nothing to delete yet")
-            return
-        await self._abandon()
-        with told(self.say):
-            self._conversation.store.delete(chat)
-            await self.action_new()
-            self._deleted = chat
-            self.say("deleted; /undo brings it back")
-
-    @in_turn
-    async def action_undo(self) -> None:
-        """Brings back what was deleted last."""
-        chat, self._deleted = self._deleted, None
-        if chat is None:
-            self.say("there is nothing to undo")
-            return
-        with told(self.say):
-            self._conversation.store.restore(chat)
-            await self.open_chat(chat)
-
-    def action_export(self, words: str = "") -> None:
-        """Writes this chat to a file."""
-        if self._conversation.id is None:
-            self.say("there is nothing to export yet")
-            return
-        try:
-            with told(self.say):
-                self.say(f"written to {write_chat(self._conversation.store, self._conversation.id, words, Path.cwd())}")
-        except ExportError as error:
-            self.say(str(error))
-
-    # ---- the rest
-
-    def action_theme(self) -> None:
-        """Chooses a theme, with a preview."""
-        before = self._desk.palette.name
-
-        def chosen(name: str | None) -> None:
-            self._desk.show_theme(name or before)
-            if name is not None:
-                self._desk.remember(theme=name)
-
-        from dgchat.app.screens import ThemeScreen
-
-        self.app.push_screen(ThemeScreen(before, self._desk.show_theme), chosen)
-
-    def action_theme_named(self, name: str) -> None:
-        """Takes up the theme of this name; without one asks for it."""
-        if not name:
-            self.action_theme()
-        elif self._desk.show_theme(name):
-            self._desk.remember(theme=name)
-            self.say(f"theme {name}")
-
-    def action_system(self, text: str = "") -> None:
-        """Sets the system prompt of this chat; without a text asks for it."""
-        if text.strip():
-            self._set_system(text)
-            return
-        question = "System prompt of this chat; an empty line for none"
-        from dgchat.app.screens import LineScreen
-
-        self.app.push_screen(LineScreen(question, self._conversation.system or ""), self._set_system)
-
-    def _set_system(self, text: str | None) -> None:
-        if text is not None:
-            with told(self.say):
-                self._conversation.set_system(clean(text).strip() or None)
-                self.say("the system prompt holds from the next question on" if text.strip() else "no system prompt")
-
-    def action_think(self, choice: str) -> None:
-        """Whether the model thinks first."""
-        if choice not in ("", "on", "off"):
-            self.say("/think takes on or off")
-            return
-        self._thinking = choice == "on" or (choice == "" and not self._thinking)
-        if self._thinking and self._engine is not None and not _can_think(self._engine):
-            self._thinking = False
-            self.say("this model does not think first")
-            return
-        self.say("the model thinks first" if self._thinking else "the model answers at once")
-
-    def action_help(self) -> None:
-        """Keys, commands and the guide."""
-        from dgchat.app.screens import HelpScreen
-
-        self.app.push_screen(HelpScreen(self._desk.settings.keys))
-
 
 def _last_block(posts: Sequence[Post]) -> int:
     """The place of the last end of a block; 0 for none. A fast engine may end several between two frames."""
@@ -735,9 +583,3 @@ def _place_of(path: list[Message], message: Message) -> tuple[int, int]:
     """The number of the branch that the path takes where `message` or a sibling of it stands, and of how many."""
     taken = next(item for item in path if item.id in message.siblings)
     return taken.siblings.index(taken.id) + 1, len(taken.siblings)
-
-
-def _can_think(engine: Engine) -> bool:
-    """Whether the checkpoint's template knows of thinking: whether it makes a difference."""
-    asked = [{"role": "user", "content": "?"}]
-    return list(engine.encode_chat(asked, True)) != list(engine.encode_chat(asked, False))

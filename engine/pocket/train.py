@@ -12,7 +12,7 @@ import platform
 import random
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pocket import tokenizer as tokenization
 from pocket.batches import BRIEF, LONG, SHORT, Batch, Plan, draw_batch
+from pocket.corpus import TASKS
 from pocket.corpus.knowledge import guide_sha256
 from pocket.export import read_weights
 from pocket.network import Network, Shape
@@ -66,6 +67,8 @@ class Trainer:
         self.options = options
         torch.manual_seed(options.seed)
         torch.set_flush_denormal(True)
+        for name, factor in options.emphasis:
+            TASKS[name] = replace(TASKS[name], weight=TASKS[name].weight * factor)
         self.rng = random.Random(options.seed)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.tokenizer = self._tokenizer()
@@ -148,6 +151,7 @@ class Trainer:
             "losses": self.averages,
             "seed": self.options.seed,
             "learning_rate": self.options.lr,
+            "emphasis": dict(self.options.emphasis),
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "guide_sha256": guide_sha256(),
@@ -170,6 +174,18 @@ class Trainer:
         self.save()
 
 
+def emphasis(text: str) -> list[tuple[str, float]]:
+    """ "count=5,list=2" as pairs.
+
+    Raises:
+        ValueError: no such task, or no number.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    if unknown := [name for name, _, _ in pairs if name not in TASKS]:
+        raise ValueError(f"no task {unknown[0]}")
+    return [(name, float(factor)) for name, _, factor in pairs]
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pocket.train", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=120, help="wall-clock budget; the schedule fits it")
@@ -177,6 +193,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", type=Path, help="a checkpoint.pt, or an exported directory, to go on from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument(
+        "--emphasis", type=emphasis, default=[], metavar="TASK=FACTOR,...", help="draw these tasks so much more often"
+    )
     parser.add_argument("--vocab", type=int, default=2048)
     parser.add_argument("--tokenizer-turns", type=int, default=40_000)
     parser.add_argument("--device", default="cpu")
