@@ -33,6 +33,7 @@ class Playback:
         self.index = len(trace) - 1
         self._motion = motion
         self._canvas: Canvas | None = None
+        self._before, self._settled = "", (-1, 0)  # and what it is of: place of the block, tokens before it
         self._held = False  # whether the canvas shows more pins than its step has
         self._drawn = (-1, 0)  # place of the block that the canvas is of, and how many of its steps it has taken
 
@@ -78,7 +79,12 @@ class Playback:
 
     def before(self) -> str:
         """The settled text in front of the block that is shown, cleaned."""
-        return clean(self.trace.text(before=self.block.number))
+        place, _ = self.locate()
+        settled = (place, sum(len(block.tokens) for block in self.trace.blocks[:place]))
+        if settled != self._settled:  # of a long answer it is long, and wanted for every frame
+            self._settled = settled
+            self._before = clean(self.trace.text(before=self.trace.blocks[place].number))
+        return self._before
 
     def canvas(self, pins: Mapping[int, int] = _NONE, texts: Mapping[int, str] = _NO_TEXTS) -> Canvas:
         """The canvas after the step that is shown; its rows begin where they began before, if they can.
