@@ -163,7 +163,6 @@ class StepTrace:
         """Keeps what the event tells of the canvas; other events are left out."""
         if isinstance(event, Step):
             self._block(event).add(event)
-            self._make_room()
         elif isinstance(event, Block):
             for block in self.blocks:
                 if block.number == event.block:
@@ -172,13 +171,17 @@ class StepTrace:
     def _block(self, step: Step) -> BlockTrace:
         if not self.blocks or self.blocks[-1].number != step.block:
             self.blocks.append(BlockTrace(step.block, len(step.draft)))
+            self._make_room()
         return self.blocks[-1]
 
     def _make_room(self) -> None:
-        if self.limit is not None and self.bytes_held() > self.limit:
-            oldest = next(block for block in self.blocks if len(block))
-            if oldest is not self.blocks[-1]:
-                oldest.forget()
+        """As a block begins, not with every step: to add up a long answer takes time."""
+        held = self.bytes_held() if self.limit is not None else 0
+        for block in self.blocks[:-1]:
+            if self.limit is None or held <= self.limit:
+                return
+            held -= block.bytes_a_step * len(block)
+            block.forget()
 
     def learn(self, spell: Callable[[Sequence[int]], list[bytes]]) -> None:
         """Takes over the spelling of every token that the trace holds; `spell` is `Engine.spell`."""
