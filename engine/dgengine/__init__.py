@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dgengine.errors import DeviceError as DeviceError
     from dgengine.errors import EmptyPromptError as EmptyPromptError
     from dgengine.errors import EngineError as EngineError
+    from dgengine.errors import InfillError as InfillError
     from dgengine.errors import ModelNotFoundError as ModelNotFoundError
     from dgengine.errors import NumericsError as NumericsError
     from dgengine.errors import PromptError as PromptError
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
     from dgengine.errors import SessionBusyError as SessionBusyError
     from dgengine.errors import TokenIdError as TokenIdError
     from dgengine.events import Block as Block
+    from dgengine.events import Candidate as Candidate
     from dgengine.events import Done as Done
     from dgengine.events import Event as Event
+    from dgengine.events import Hole as Hole
     from dgengine.events import Notice as Notice
     from dgengine.events import Prefill as Prefill
     from dgengine.events import Step as Step
+    from dgengine.infill.request import InfillRequest as InfillRequest
     from dgengine.sampling import ResolvedSampling as ResolvedSampling
     from dgengine.sampling import Sampling as Sampling
     from dgengine.session import Session as Session
@@ -59,6 +63,7 @@ _HOMES = {
         "DeviceError",
         "EmptyPromptError",
         "EngineError",
+        "InfillError",
         "ModelNotFoundError",
         "NumericsError",
         "PromptError",
@@ -67,13 +72,14 @@ _HOMES = {
         "SessionBusyError",
         "TokenIdError",
     ),
-    "events": ("Block", "Done", "Event", "Notice", "Prefill", "Step"),
+    "events": ("Block", "Candidate", "Done", "Event", "Hole", "Notice", "Prefill", "Step"),
+    "infill.request": ("InfillRequest",),
     "sampling": ("ResolvedSampling", "Sampling"),
     "session": ("Session",),
     "stats": ("Stats",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = frozenset({*_HOMES, "cache", "checkpoint", "config", "model", "sampler"})
+_MODULES = frozenset({*_HOMES, "cache", "checkpoint", "config", "infill", "model", "sampler"} - {"infill.request"})
 
 __all__ = sorted(_MODULE_OF)
 

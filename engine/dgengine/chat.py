@@ -80,6 +80,12 @@ class ChatTokenizer:
         """Raw text to ids, with whatever the tokenizer puts around a text, and without a chat template."""
         return [int(i) for i in self._tokenizer.encode(text)]
 
+    def tokens(self, text: str) -> list[int]:
+        """Raw text to ids and nothing else: what looks like a control token in it is spelled out as text."""
+        if not text:
+            return []
+        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)]
+
     def encode_chat(self, messages: Sequence[Message], thinking: bool = False, room: int | None = None) -> EncodedChat:
         """A chat to ids, through the checkpoint's own template, ready for the model's turn.
 
@@ -170,6 +176,17 @@ class ChatTokenizer:
             return kept
         vocabulary = self._tokenizer.get_vocab()
         return _without_spans(kept, vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
+
+    @cached_property
+    def closing(self) -> tuple[int, int]:
+        """The id that ends an answer in this template, and the one that fills what is left of a canvas behind it."""
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK.format("end")}]
+        behind = self._tokens(self._apply(turns, thinking=False, prompt=False).partition(_MARK.format("end"))[2])
+        ends = [i for i in behind[:1] if i in self._eos] or sorted(self._eos)
+        if not ends:
+            raise ChatTemplateError("The checkpoint names no end-of-sequence id, so nothing ends an answer.")
+        fill = self._tokenizer.eos_token_id
+        return ends[0], int(fill) if fill is not None else ends[0]
 
     def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
         """What the model thought, and what it answered, as text; no thought where the checkpoint knows of none.

@@ -169,7 +169,7 @@ class Engine:
         """A new conversation."""
         from dgengine.session import Session
 
-        return Session(self.model, self.generation_config)
+        return Session(self.model, self.generation_config, lambda: self.tokenizer)
 
 
 def built_in_path() -> Path:

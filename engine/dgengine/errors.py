@@ -51,6 +51,10 @@ class TokenIdError(PromptError):
     """A token id outside the vocabulary."""
 
 
+class InfillError(EngineError, ValueError):
+    """A request to rewrite something that cannot be met: a span outside the text, one too long, no such value."""
+
+
 class NumericsError(EngineError):
     """The model's output holds NaN or infinity."""
 

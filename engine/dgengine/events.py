@@ -6,6 +6,11 @@ and at the end exactly one `Done`. An error is raised, never yielded.
 The answer is the tokens of the blocks in order; where a block number comes more than once, its last `Block`
 holds. A block that is cancelled halfway gives no `Block`.
 
+`Session.infill` denoises several candidates side by side. It yields `Notice`*, `Prefill`+, a `Hole` for each canvas as
+it begins, the candidates' `Step`s in turn, a `Block` for each canvas that is finished (a candidate that falls behind
+gets none), the `Candidate`s, best first, and `Done`. Canvases are numbered through: a `Step`'s `block` names one canvas
+of one candidate, and so do the pins of a `Control`.
+
 C is the canvas length, K is `Sampling.trace_top_k`. Blocks and steps count from 1.
 """
 
@@ -118,6 +123,57 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """Where a candidate's canvas is open: everything else on it is pinned. Comes before the canvas' first step.
+
+    Attributes:
+        candidate: which candidate the canvas belongs to, from 0.
+        block: number of the canvas.
+        places: for each span of the request that this canvas rewrites, whole or in part: (number of the span, first
+            open position, one past the last). Positions that are kept within a span lie between two such.
+    """
+
+    candidate: int
+    block: int
+    places: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finished rewrite.
+
+    Attributes:
+        candidate: its number, as in the steps; -1 where it was written freely and spliced in.
+        rank: 1 for the best.
+        replacements: what takes the place of each span of the request.
+        text: the whole document with them; all else in it is as it was.
+        joins: whether it passed the gate at the seams.
+        score: what it was ranked by, in nats a token, higher is better; to be compared within one request only.
+        seam: by how much the new text makes what follows it likelier or less likely than without it, in nats a token.
+        fluency: mean log-probability of the new text's tokens, read from left to right, in nats.
+        tokens: tokens of the new text.
+        steps: denoising steps of its canvases.
+        seconds: time that its own canvases took; shared work is shared out.
+        method: "pinned" or "splice".
+        converged: whether all its canvases settled before the step limit.
+    """
+
+    candidate: int
+    rank: int
+    replacements: tuple[str, ...]
+    text: str
+    joins: bool
+    score: float
+    seam: float
+    fluency: float
+    tokens: int
+    steps: int
+    seconds: float
+    method: Literal["pinned", "splice"]
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The end of the answer.
 
@@ -132,4 +188,4 @@ class Done:
     candidate: int | None = None
 
 
-Event: TypeAlias = Notice | Prefill | Step | Block | Done
+Event: TypeAlias = Notice | Prefill | Hole | Step | Block | Candidate | Done

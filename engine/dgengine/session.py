@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import time
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
 from dgengine.errors import (
+    ChatTemplateError,
     EmptyPromptError,
     NumericsError,
     PromptTooLongError,
@@ -28,6 +29,10 @@ from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
 from dgengine.sampler import BlockSampler, Draft
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
 from dgengine.stats import Recorder
+
+if TYPE_CHECKING:
+    from dgengine.chat import ChatTokenizer
+    from dgengine.infill.request import InfillRequest
 
 _CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
 
@@ -65,7 +70,10 @@ class Model(Protocol):
         """Appends the K and V of ids int64 [T]."""
 
     def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
-        """Logits float32 [C, V] of a canvas int64 [C]; the cache is not changed."""
+        """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed."""
+
+    def score(self, ids: Tensor, cache: Any) -> Tensor:
+        """Causal log-probabilities float32 [T] of ids int64 [T]; the cache is not changed."""
 
 
 class Session:
@@ -77,14 +85,21 @@ class Session:
     One answer at a time: a new `generate` ends one that was left half-way.
     """
 
-    def __init__(self, model: Model, generation_config: GenerationConfig | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        generation_config: GenerationConfig | None = None,
+        tokenizer: Callable[[], ChatTokenizer] | None = None,
+    ) -> None:
         """Makes an empty session.
 
         Args:
             model: see `dgengine.checkpoint.load_model`.
             generation_config: the checkpoint's generation_config.json; None for the reference's defaults,
                 and no end-of-sequence id.
+            tokenizer: gives the checkpoint's tokenizer; only `infill` needs it.
         """
+        self._tokenizer = tokenizer
         self._model = model
         self._generation_config = generation_config or {}
         self._eos = np.array(sorted(eos_ids(self._generation_config)), dtype=np.int64)
@@ -129,6 +144,40 @@ class Session:
         self._supersede()
         dropped = ids.dropped if isinstance(ids, EncodedChat) else 0
         run = _Answer(self, prompt, dropped, resolved, control).events()
+        self._active = weakref.ref(run)
+        return run
+
+    def infill(
+        self, request: InfillRequest, sampling: Sampling | None = None, control: Control | None = None
+    ) -> Generator[Event, None, None]:
+        """Rewrites spans of a text in place, with the text on both sides in the prompt and pinned on the canvas.
+
+        Several candidates are denoised side by side after one prompt. Each canvas has a number of its own, the `block`
+        of its steps: `Control.pin(position, token, block)` steers that one. What the cache held of a conversation is
+        given up.
+
+        Args:
+            request: see `InfillRequest`.
+            sampling: None for the checkpoint's own values. `max_new_tokens` and `on_limit` have no part in it.
+            control: to steer or cancel it from elsewhere; one for each call.
+
+        Returns:
+            A generator of events, in the order that `dgengine.events` gives.
+
+        Raises:
+            InfillError, ChatTemplateError, SamplingError, TokenIdError, SessionBusyError: at once.
+            NumericsError, InfillError: while it runs. The session can be used again.
+        """
+        from dgengine.infill.run import Infill
+
+        if self._tokenizer is None:
+            raise ChatTemplateError("This session has no tokenizer, so text cannot be encoded: make it by an Engine.")
+        resolved = (sampling or Sampling()).resolve(self._generation_config)
+        control = control or Control()
+        control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
+        infill = Infill(self, self._tokenizer(), request, resolved, control)
+        self._supersede()
+        run = infill.events()
         self._active = weakref.ref(run)
         return run
 
@@ -184,6 +233,17 @@ class Session:
         with torch.inference_mode():
             logits = self._model.decode(sampler.canvas, self._cache, sampler.self_conditioning)
             return sampler.step(logits)
+
+    def denoise_side_by_side(self, samplers: Sequence[BlockSampler]) -> Tensor:
+        """Logits float32 [B, C, V] of canvases that all follow what the cache holds, all at the same step."""
+        conditioning = [s.self_conditioning for s in samplers if s.self_conditioning is not None]
+        with torch.inference_mode():
+            canvases = torch.stack([sampler.canvas for sampler in samplers])
+            return self._model.decode(canvases, self._cache, torch.stack(conditioning) if conditioning else None)
+
+    def score(self, ids: Sequence[int]) -> Tensor:
+        """Causal log-probabilities float32 [T], on the host, of ids that follow what the cache holds."""
+        return self._model.score(torch.tensor(ids, dtype=torch.int64, device=self._model.device), self._cache).cpu()
 
     def cut(self, draft: NDArray[np.int32]) -> tuple[NDArray[np.int32], bool]:
         """A canvas up to and with its first end-of-sequence id, and whether there is one."""

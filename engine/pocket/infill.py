@@ -6,15 +6,13 @@ import random
 import re
 from dataclasses import dataclass
 
+from dgengine.infill.prompt import marked
+from dgengine.infill.prompt import prompt as infill_prompt
 from pocket.conversations import Canvas, Sample, draw_turn
 from pocket.tokenizer import BOS, EOS, TURN_END, ChatTokenizer
 
 TASKS = ("story", "story", "story", "animal", "list", "code", "sum", "sort_words", "dgchat", "thing")
 BRIEF_TASKS = ("sum", "sum", "difference", "difference", "sort_numbers", "count", "compare")
-PROMPT = (
-    "Rewrite the marked part of the text. Keep everything else exactly as it is.\n"
-    "Instruction: {instruction}\nText:\n{before}\u27e6{old}\u27e7{after}"
-)
 OLD_SAME, OLD_OTHER = 0.15, 0.5  # how often the marks hold the right words, or those of another text; else nothing
 NO_PROMPT = 0.2  # pins alone, behind an ordinary prompt
 STOP_SHARE = 0.5  # how often the full stop or comma behind the last word stays outside the hole
@@ -59,7 +57,9 @@ def draw_hole(rng: random.Random, text: str, other: str) -> Hole:
 
 def prompt_of(hole: Hole, instruction: str = "none") -> str:
     """The user's turn of an infill: one template for training and for the engine."""
-    return PROMPT.format(instruction=instruction, before=hole.before, old=hole.old, after=hole.after)
+    start = len(hole.before)
+    text = hole.before + hole.old + hole.after
+    return infill_prompt(marked(text, [(start, start + len(hole.old))]), instruction)
 
 
 def place(rng: random.Random, opening: int, parts: tuple[list[int], list[int], list[int]], length: int) -> Canvas:
@@ -71,9 +71,7 @@ def place(rng: random.Random, opening: int, parts: tuple[list[int], list[int], l
     return Canvas(opening + len(before) - keep, content + [EOS] * (length - len(content)), free)
 
 
-def draw_infill(
-    rng: random.Random, tokenizer: ChatTokenizer, length: int, tasks: tuple[str, ...] = TASKS
-) -> Sample:
+def draw_infill(rng: random.Random, tokenizer: ChatTokenizer, length: int, tasks: tuple[str, ...] = TASKS) -> Sample:
     """One conversation of one turn whose answer is the text itself, and the canvas over its hole."""
     from pocket.corpus import TASKS as CORPUS
 
