@@ -261,7 +261,9 @@ class Infill:
             yield from self._in_stretches(group, [length for (length,) in lengths[:count]], most)
             return
         lengths = pool(present, self._request.length, count, most)
-        best = yield from self._best_lengths(passage, lengths, max(count, _FINISHED))
+        best = yield from self._best_lengths(
+            passage, lengths, max(count + 1, _FINISHED)
+        )  # one may be the text as it was
         finished = yield from self._denoised(best)
         group.filled += [(canvas, canvas.filled) for canvas in finished]
 
@@ -361,12 +363,17 @@ class Infill:
         return Block(canvas.block, draft, canvas.sampler.steps, canvas.sampler.converged, canvas.candidate)
 
     def _ranked(self, group: _Group, count: int) -> list[Outcome]:
-        """The best different ones of what was finished: those that join first."""
+        """The best different ones, those that join first; the text as it was only for want of another."""
         with self._recorder.timed():
             outcomes = [self._outcome(group, canvas, filled) for canvas, filled in group.filled]
         outcomes.sort(key=lambda outcome: (not outcome.joins, -outcome.score))
-        different = {outcome.replacements: outcome for outcome in reversed(outcomes)}
-        return [outcome for outcome in outcomes if different[outcome.replacements] is outcome][:count]
+        present = tuple(group.passage.text[start:stop] for start, stop in group.passage.spans)
+        different: dict[tuple[str, ...], Outcome] = {}
+        for outcome in outcomes:
+            different.setdefault(outcome.replacements, outcome)
+        if len(different) > 1:
+            different.pop(present, None)
+        return list(different.values())[:count]
 
     # a hole longer than a canvas
 

@@ -227,6 +227,15 @@ def test_the_same_seed_gives_the_same() -> None:
     assert first and other
 
 
+def test_the_text_as_it_was_is_no_rewrite() -> None:
+    """The model likes it best, and says so; whoever asks for a rewrite wants another one."""
+    text = BEFORE + SPAN + AFTER
+    start = text.index("windy")
+    asked = InfillRequest(text, ((start, start + 5),), length="same", candidates=3)
+    found = of(list(engine().session().infill(asked, Sampling(seed=3))), Candidate)
+    assert "windy" not in [c.replacements[0] for c in found] or len(found) == 1
+
+
 def test_what_follows_the_span_starts_over_in_the_cache() -> None:
     """A session may be used for a chat, for an infill, and for the chat again."""
     one = session()
@@ -353,7 +362,8 @@ def test_the_built_in_model_fills_a_name() -> None:
     """The real model: a name that stands elsewhere in the story comes back, with both sides as they were."""
     text = BEFORE + SPAN + AFTER
     start = text.rindex("Mimi")
-    asked = InfillRequest(text, ((start, start + 4),), length="same")
+    gap = text[:start] + text[start + 4 :]
+    asked = InfillRequest(gap, ((start, start),), length=1)
     events = list(engine().session().infill(asked, Sampling(seed=3)))
     best = of(events, Candidate)[0]
     assert best.replacements == ("Mimi",) and best.text == text and best.joins
