@@ -18,6 +18,10 @@ from click.shell_completion import CompletionItem
 
 from dgchat import __version__
 from dgchat.exits import Exit, Failure
+from dgchat.infill_options import ONLY as INFILL_ONLY
+from dgchat.infill_options import check_infill_options, infill_options, write_help
+from dgchat.model_options import ONLY as MODEL_ONLY
+from dgchat.model_options import check_model_options, model_options
 from dgchat.trace_options import FORMATS, ONLY, check_options, trace_options
 
 if TYPE_CHECKING:
@@ -38,6 +42,13 @@ Subcommands:
                                     history resume ID goes on with it
   dgchat replay FILE                plays the steps of an answer that --trace FILE kept, or with
                                     --export makes a film or a page of them
+  dgchat edit FILE                  an editor in which the model rewrites what you select
+  dgchat infill FILE --lines 3-4    rewrites a part of a file, or of piped text; infill --help
+                                    tells more
+  dgchat models                     the models that are known, and how much of each is here
+  dgchat pull [NAME]                fetches a model from the hub, or the rest of one; by default
+                                    the full model in 4 bits (18.8 GB)
+  dgchat rm NAME                    removes a model that was fetched
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -47,6 +58,8 @@ Examples:
   cat notes.txt | dgchat "What is this about?"
   dgchat --trace fox.npz "Describe a fox." && dgchat replay fox.npz --export fox.html
   dgchat --seed 7 --json "What is 12 plus 5?"
+  dgchat infill story.txt --match "a red kite" --instruction "something blue" --write
+  dgchat pull nvfp4 && dgchat --model nvfp4 "Hello"
   dgchat --model ./my-model --max-tokens 512 "Hello"
   dgchat -- help                    "help" as the prompt
 
@@ -70,18 +83,40 @@ class _Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
             ctx.meta["dgchat.literal"] = args[: args.index("--")]
+        if "infill" in args:  # help comes before any other option is looked at: it must know
+            ctx.meta["dgchat.infill"] = self._is_infill(ctx, args)
         return super().parse_args(ctx, args)
 
+    def _is_infill(self, ctx: click.Context, args: list[str]) -> bool:
+        try:
+            words = self.make_parser(ctx).parse_args(list(args))[0].get("words")
+        except click.UsageError:
+            return False
+        return list(words or ())[:1] == ["infill"] and "infill" in ctx.meta.get("dgchat.literal", args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Of dgchat, or of what `dgchat infill` takes."""
+        if not ctx.meta.get("dgchat.infill"):
+            super().format_help(ctx, formatter)
+            return
+        records = {parameter.name or "": record for parameter, record in self._options(ctx)}
+        write_help(formatter, ctx.command_path, records)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Options of traces under a heading of their own."""
-        groups: dict[str, list[tuple[str, str]]] = {"Options": [], "Traces": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups["Traces" if parameter.name in ONLY else "Options"].append(record)
+        """Options of traces, of rewriting and of models under headings of their own."""
+        owners = {"Traces": ONLY, "Rewriting": INFILL_ONLY, "Models": MODEL_ONLY}
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in owners}}
+        for parameter, record in self._options(ctx):
+            found = (heading for heading, names in owners.items() if parameter.name in names)
+            groups[next(found, "Options")].append(record)
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+    def _options(self, ctx: click.Context) -> list[tuple[click.Parameter, tuple[str, str]]]:
+        """The options, each with how it is written and what it does."""
+        found = [(option, option.get_help_record(ctx)) for option in self.get_params(ctx)]
+        return [(option, record) for option, record in found if record and isinstance(option, click.Option)]
 
 
 def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -93,6 +128,11 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
             ("help", "the guide"),
             ("history", "earlier chats"),
             ("replay", "the steps of an answer"),
+            ("edit", "an editor in which the model rewrites what you select"),
+            ("infill", "rewrites a part of a file"),
+            ("models", "the models that are known, and those that are here"),
+            ("pull", "fetches a model"),
+            ("rm", "removes a model that was fetched"),
             ("completion", "a completion script"),
         )
     elif words == ["completion"]:
@@ -101,8 +141,12 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
         choices = [(verb, "") for verb in ("list", "search", "resume", "show", "export", "rename", "delete", "restore")]
     elif words[:2] == ["history", "export"] and len(words) == 3:
         choices = [(form, "") for form in ("md", "json", *FORMATS)]
-    elif words == ["replay"] or (words[:2] == ["history", "export"] and len(words) == 4):
+    elif words in (["replay"], ["edit"], ["infill"]) or (words[:2] == ["history", "export"] and len(words) == 4):
         return [CompletionItem(incomplete, type="file")]
+    elif words in (["pull"], ["rm"]):
+        from dgchat.models.naming import names_for
+
+        choices = names_for(words[0])
     elif words == ["help"]:
         from dgchat.guide import entries, sections
 
@@ -111,8 +155,11 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 
 def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    built_in = [CompletionItem("pocket", help="the built-in model")] if "pocket".startswith(incomplete) else []
-    return [*built_in, CompletionItem(incomplete, type="dir")]
+    from dgchat.models.naming import names_for
+
+    choices = [("pocket", "the built-in model"), *names_for("pull")]
+    names = [CompletionItem(name, help=text) for name, text in choices if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="dir")]
 
 
 @click.command(
@@ -123,7 +170,7 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
 )
 @click.argument("words", nargs=-1, metavar="[PROMPT]...", shell_complete=_complete_words)
 @click.option("--watch/--no-watch", default=None, help="Show the answer resolve out of noise, on a terminal.")
-@click.option("--model", metavar="NAME", help="pocket, a directory, or a hub id.", shell_complete=_complete_model)
+@click.option("--model", metavar="NAME", help="pocket, nvfp4, a directory, a hub id.", shell_complete=_complete_model)
 @click.option("--system", metavar="TEXT", help="A text that tells the model how to behave.")
 @click.option("--seed", type=click.IntRange(0, _MAX_SEED), metavar="N", help="The same seed gives the same answer.")
 @click.option("--max-tokens", type=_COUNT, metavar="N", help="The longest answer, in tokens.")
@@ -135,6 +182,8 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
 @click.option("--precision", type=click.Choice(_PRECISIONS), help="Number format of the weights.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
 @trace_options
+@infill_options
+@model_options
 @click.version_option(__version__, message="dgchat %(version)s")
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_events: bool, **flags: Any) -> Exit:
@@ -143,8 +192,10 @@ def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_eve
     first = words[0] if words else ""
     is_subcommand = first in _SUBCOMMANDS and (literal is None or first in literal)
     check_options(first if is_subcommand else "", flags)
+    check_infill_options(first if is_subcommand else "", flags)
+    check_model_options(first if is_subcommand else "", flags)
     if is_subcommand:
-        return _SUBCOMMANDS[first](words[1:], {**flags, "json": as_json})
+        return _SUBCOMMANDS[first](words[1:], {**flags, "json": as_json, "events": as_events})
     if as_json and as_events:
         raise click.UsageError("--json and --events exclude each other.")
     mode: Mode = "json" if as_json else "events" if as_events else "text"
@@ -237,6 +288,40 @@ def _replay(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     return replay(order_of(words, flags), _settings(flags))
 
 
+def _edit(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.editor.command import edit
+
+    return edit(words, lambda: _settings(flags))
+
+
+def _infill(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.infill.order import order_of
+
+    order = order_of(words, flags, piped=sys.stdin is not None and not sys.stdin.isatty())
+    settings = _settings(flags)
+    from dgchat.infill.command import infill
+
+    return infill(order, settings)
+
+
+def _pull(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.models.pulling import pull
+
+    return pull(words, flags["revision"], _settings(flags))
+
+
+def _models(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.models.listing import models
+
+    return models(words, bool(flags["json"]), _settings(flags).quiet)
+
+
+def _rm(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.models.removing import rm
+
+    return rm(words, bool(flags["yes"]), _settings(flags).quiet)
+
+
 def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
     if len(words) != 1 or words[0] not in _SHELLS:
         raise click.UsageError(f"dgchat completion takes one of {', '.join(_SHELLS)}.")
@@ -254,6 +339,11 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
     "help": _help,
     "history": _history,
     "replay": _replay,
+    "edit": _edit,
+    "infill": _infill,
+    "models": _models,
+    "pull": _pull,
+    "rm": _rm,
     "completion": _completion,
 }
 
@@ -286,7 +376,8 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.Exit as done:  # --help and --version
         return done.exit_code
     except click.UsageError as error:
-        _complain(f"{error.format_message()} Try dgchat --help.")
+        infill = "infill " if list(args[:1]) == ["infill"] else ""
+        _complain(f"{error.format_message()} Try dgchat {infill}--help.")
         return Exit.USAGE
     except Failure as failure:
         _complain(str(failure))

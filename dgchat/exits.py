@@ -74,6 +74,7 @@ def of_engine(error: Exception) -> Failure | None:
         errors.CheckpointError: Exit.MODEL,
         errors.ChatTemplateError: Exit.MODEL,
         errors.PromptError: Exit.INPUT,
+        errors.InfillError: Exit.INPUT,
     }
     code = next((code for kind, code in codes.items() if isinstance(error, kind)), Exit.ENGINE)
     return Failure(str(error), code)

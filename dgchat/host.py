@@ -9,59 +9,26 @@ import queue
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from dgchat.exits import is_out_of_memory, of_engine
+from dgchat.mailbox import Answered as Answered
+from dgchat.mailbox import Failed as Failed
+from dgchat.mailbox import Loading as Loading
+from dgchat.mailbox import Mailbox as Mailbox
+from dgchat.mailbox import Outlet as Outlet
+from dgchat.mailbox import Post as Post
+from dgchat.mailbox import Ready as Ready
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
     from dgchat.trace.steps import About, StepTrace
-    from dgengine import Control, Engine, Event, Session
+    from dgengine import Control, Engine, Event, InfillRequest, Session
 
 TRACED_BYTES: Final = 8 * 2**20  # of a longer answer only the newest steps can be seen again
-
-
-@dataclass(frozen=True)
-class Loading:
-    """What the engine is busy with before it can answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The model is loaded."""
-
-    engine: Engine
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Loading (`turn` 0) or an answer ended in an error.
-
-    Attributes:
-        text: one sentence.
-        details: the traceback, for a report.
-    """
-
-    turn: int
-    text: str
-    details: str = ""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An event of the answer that `ask` numbered `turn`."""
-
-    turn: int
-    event: Event
-
-
-Post: TypeAlias = Loading | Ready | Failed | Answered
 
 
 @dataclass(frozen=True)
@@ -98,7 +65,7 @@ def about_of(engine: Engine, messages: Sequence[dict[str, Any]]) -> About:
 
 @dataclass(frozen=True)
 class _Turn:
-    """An answer that was asked for."""
+    """An answer, or a rewrite, that was asked for."""
 
     number: int
     messages: Sequence[dict[str, Any]]
@@ -108,30 +75,7 @@ class _Turn:
     asks: bool = False  # whether a block that does not settle waits for a decision
     trace: StepTrace = field(default_factory=new_trace)
     again: Again | None = None
-
-
-class Mailbox:
-    """Posts in order, from one thread to another. Of steps in a row only the newest is kept; nothing else is lost."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._posts: deque[tuple[Post, bool]] = deque()
-
-    def put(self, post: Post, replaceable: bool = False) -> bool:
-        """Adds a post, in the place of the last one where both are `replaceable`; tells whether it was empty."""
-        with self._lock:
-            was_empty = not self._posts
-            if replaceable and self._posts and self._posts[-1][1]:
-                self._posts.pop()
-            self._posts.append((post, replaceable))
-            return was_empty
-
-    def drain(self) -> list[Post]:
-        """Takes all posts out, oldest first."""
-        with self._lock:
-            posts = [post for post, _ in self._posts]
-            self._posts.clear()
-            return posts
+    outlet: Outlet | None = None  # where its events go; None for the host's own mailbox
 
 
 class EngineHost:
@@ -142,17 +86,18 @@ class EngineHost:
     """
 
     def __init__(
-        self, settings: Settings, notify: Callable[[], None], load: Callable[..., Engine] | None = None
+        self, settings: Settings, notify: Callable[[], object], load: Callable[..., Engine] | None = None
     ) -> None:
         """`load` opens an engine, by default `Engine.load` of dgengine."""
-        self.mailbox = Mailbox()
+        self._outlet = Outlet(notify)
+        self._posting: Outlet | None = None  # that of the turn being answered, where it has one of its own
         self._settings = settings
-        self._notify = notify
         self._load = load
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs.put(self._open)  # before anything that is asked, also before `start`
         self._engine: Engine | None = None
         self._session: Session | None = None
+        self._rewriter: Session | None = None  # apart, so that a rewrite does not push the chat out of the cache
         self._turn: _Turn | None = None  # the latest one, and how many there were
         self._turns = 0
         self._running = 0  # the number of the turn being answered; 0 while there is none
@@ -161,6 +106,16 @@ class EngineHost:
     def _new_thread(self) -> threading.Thread:
         self._died = False  # told before the thread has ended: `is_alive` would come too late
         return threading.Thread(target=self._work, name="engine", daemon=True)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where all posts go that have no outlet of their own."""
+        return self._outlet.mailbox
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once it is loaded."""
+        return self._engine
 
     def start(self) -> None:
         """Begins to load the model."""
@@ -191,6 +146,22 @@ class EngineHost:
             self._turns, list(messages), Control(), threading.Event(), thinking, asks, trace or new_trace(), again
         )  # fmt: skip
         self._jobs.put(lambda: self._answer(turn))
+        return turn.number
+
+    def infill(self, request: InfillRequest, outlet: Outlet, seed: int | None = None) -> int:
+        """Rewrites a part of a text, as `ask` answers; returns the rewrite's number.
+
+        Args:
+            request: the text, and what is to be rewritten.
+            outlet: where the events go, and a failure. Of the steps of a candidate only the newest waits there.
+            seed: in the place of that of the settings.
+        """
+        from dgengine import Control
+
+        self._revive()
+        self._turns += 1
+        self._turn = turn = _Turn(self._turns, [], Control(), threading.Event(), outlet=outlet)
+        self._jobs.put(lambda: self._rewrite(turn, request, seed))
         return turn.number
 
     def _revive(self) -> None:
@@ -272,11 +243,10 @@ class EngineHost:
                 self._put(Failed(self._running, "The engine's thread has ended; the next question starts it anew."))
                 raise
             finally:
-                self._running = 0
+                self._running, self._posting = 0, None
 
-    def _put(self, post: Post, replaceable: bool = False) -> None:
-        if self.mailbox.put(post, replaceable):
-            self._notify()
+    def _put(self, post: Post, replaceable: bool = False, kind: object = None) -> None:
+        (self._posting or self._outlet).put(post, replaceable, kind)
 
     def _open(self) -> None:
         settings = self._settings
@@ -300,7 +270,7 @@ class EngineHost:
 
     def _new_session(self) -> None:
         if self._engine is not None:
-            self._session = self._engine.session()
+            self._session, self._rewriter = self._engine.session(), None
 
     def _answer(self, turn: _Turn) -> None:
         from dgchat.inline.answer import sampling_of
@@ -333,6 +303,25 @@ class EngineHost:
                 yield replace(event, block=event.block + turn.again.blocks)
             else:
                 yield event
+
+    def _rewrite(self, turn: _Turn, request: InfillRequest, seed: int | None) -> None:
+        from dgchat.inline.answer import sampling_of
+        from dgengine import Step
+
+        self._running, self._posting = turn.number, turn.outlet
+        if self._engine is None:
+            self._put(Failed(turn.number, "The model could not be loaded; rewriting again tries once more."))
+            return
+        self._rewriter = self._rewriter or self._engine.session()
+        sampling = sampling_of(self._settings)
+        if seed is not None:
+            sampling = replace(sampling, seed=seed)
+        last, step = 0.0, 0
+        for event in self._rewriter.infill(request, sampling, turn.control):
+            if isinstance(event, Step) and event.step != step:  # the candidates make theirs side by side
+                last, step = self._keep_pace(last, turn.stopped), event.step
+            kind = event.candidate if isinstance(event, Step) else None
+            self._put(Answered(turn.number, event), isinstance(event, Step), kind)
 
     def _keep_pace(self, last: float, stopped: threading.Event) -> float:
         """Waits until a step has been in sight for its time, so that a fast model's steps show; returns the time."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from dgchat.outlet import Outlet
 from dgchat.paths import log_file
 
 _MAX_LOG = 1 << 20  # bytes; a longer log is begun anew
@@ -63,7 +64,7 @@ def screen_alone() -> Iterator[TextIO]:
     For the full-screen app, which any line from elsewhere would spoil. The terminal is the one that stdout leads to:
     stderr may lead to a file.
     """
-    with hushed(), os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors="replace") as screen:
+    with hushed(), Outlet(os.fdopen(os.dup(1), "wb"), encoding=sys.stdout.encoding, errors="replace") as screen:
         sys.stdout.flush()
         if not debugging():
             _lead_to_log(1)

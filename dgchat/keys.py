@@ -36,6 +36,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "next-branch": Key("alt+right", "go to the branch after", "answers"),
     "copy-answer": Key("f6", "copy the last answer", "answers"),
     "copy-code": Key("f7", "copy the next code block of the last answers", "answers"),
+    "rewrite": Key("f9", "open the last answer in the editor", "answers"),
     "watch": Key("f2", "watch answers resolve, or see them block by block", "watching", "Watch"),
     "mode": Key("f3", "change what the canvas colours tell", "watching"),
     "panel": Key("f4", "show or hide the panel", "watching"),
@@ -57,6 +58,31 @@ KEYS: Final[Mapping[str, Key]] = {
     "retype": Key("enter", "type what is to stand at the cursor", "canvas", "Type"),
     "export-trace": Key("e", "write the steps to a file", "canvas", "Export"),
     "leave": Key("escape,tab", "out of here", "canvas", "Back"),
+    "infill": Key("ctrl+r", "rewrite what is selected, or write at the cursor", "editor", "Rewrite"),
+    "save": Key("ctrl+s", "save the file", "editor", "Save"),
+    "find": Key("ctrl+f", "find words", "editor", "Find"),
+    "find-next": Key("f3,ctrl+g", "the next place where they stand", "editor"),
+    "find-previous": Key("shift+f3", "the place before", "editor"),
+    "undo": Key("ctrl+z", "undo; a rewrite is undone at once", "editor", "Undo"),
+    "redo": Key("ctrl+y", "do again what was undone", "editor"),
+    "wrap": Key("alt+z", "wrap long lines, or not", "editor"),
+    "leave-editor": Key("escape", "let go of the selection; back to the chat", "editor"),
+    "stronger": Key("up", "a stronger rewrite", "rewriting", "Stronger"),
+    "milder": Key("down", "a milder one", "rewriting", "Milder"),
+    "more-candidates": Key("pageup", "one more candidate", "rewriting", "More"),
+    "fewer-candidates": Key("pagedown", "one less", "rewriting", "Fewer"),
+    "keep-words": Key("tab", "choose words to keep, and back", "rewriting", "Words to keep"),
+    "keep-word": Key("space", "keep the word, or not", "rewriting", "Keep"),
+    "word-back": Key("left", "the word before", "rewriting"),
+    "word-on": Key("right", "the word after", "rewriting"),
+    "rewrite-now": Key("enter", "begin", "rewriting", "Begin"),
+    "leave-rewriting": Key("escape", "leave the text as it is", "rewriting", "Back"),
+    "next-candidate": Key("tab,right", "the next candidate", "candidates", "Next"),
+    "previous-candidate": Key("shift+tab,left", "the one before", "candidates"),
+    "choose": Key("1,2,3,4,5,6,7,8,9", "the candidate of this number: the first key has the first one", "candidates"),
+    "accept": Key("enter", "take it", "candidates", "Take it"),
+    "retry": Key("r", "try again, with another seed", "candidates", "Again"),
+    "reject": Key("escape", "keep the original", "candidates", "Keep the original"),
     "page-up": Key("pageup", "scroll up", "reading"),
     "page-down": Key("pagedown", "scroll down", "reading"),
     "bottom": Key("ctrl+end", "go to the end, and follow it", "reading"),
@@ -67,6 +93,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "help": Key("f1", "this help", "app", "Help"),
     "quit": Key("ctrl+q", "quit", "app", "Quit"),
 }
+_PLACES: Final = ("canvas", "editor", "rewriting", "candidates")  # where only the keys of that group hold
 _KEY = re.compile(r"(?:(?:ctrl|shift|alt|super|hyper|meta)\+)*[a-z0-9_]+")
 
 
@@ -87,11 +114,12 @@ def keys_of(name: str, chosen: Mapping[str, str]) -> list[str]:
 
 
 def clashes(chosen: Mapping[str, str]) -> list[str]:
-    """A sentence for each key that would do two things. On a canvas its own keys hold, elsewhere the others."""
-    uses: dict[tuple[str, bool], list[str]] = {}
+    """A sentence for each key that would do two things. On a canvas its own keys hold; so it is in the editor."""
+    uses: dict[tuple[str, str], list[str]] = {}
     for name in KEYS:
+        place = KEYS[name].group if KEYS[name].group in _PLACES else ""
         for key in keys_of(name, chosen):
-            uses.setdefault((key, KEYS[name].group == "canvas"), []).append(name)
+            uses.setdefault((key, place), []).append(name)
     return [
         f"The key {key} is set for {' and '.join(names)}; the first one has it."
         for (key, _), names in uses.items()

@@ -38,17 +38,7 @@ def read_piped(stdin: BinaryIO) -> str:
     Raises:
         Failure: it cannot be read, is too long, or is not UTF-8 (exit code 4).
     """
-    reminder = threading.Timer(_PATIENCE, _remind)
-    reminder.daemon = True
-    reminder.start()
-    try:
-        data = stdin.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise Failure(f"Standard input cannot be read: {error.strerror or error}.", Exit.INPUT) from error
-    finally:
-        reminder.cancel()
-    if len(data) > _MAX_BYTES:
-        raise Failure(f"Standard input is longer than {_MAX_BYTES >> 20} MiB: give less text.", Exit.INPUT)
+    data = read_bytes(stdin, _MAX_BYTES)
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -57,6 +47,26 @@ def read_piped(stdin: BinaryIO) -> str:
             "convert it first, for example with iconv.",
             Exit.INPUT,
         ) from error
+
+
+def read_bytes(stdin: BinaryIO, most: int) -> bytes:
+    """All of standard input, at most so many bytes. On a terminal a note comes after a while of silence.
+
+    Raises:
+        Failure: it cannot be read, or is too long (exit code 4).
+    """
+    reminder = threading.Timer(_PATIENCE, _remind)
+    reminder.daemon = True
+    reminder.start()
+    try:
+        data = stdin.read(most + 1)
+    except OSError as error:
+        raise Failure(f"Standard input cannot be read: {error.strerror or error}.", Exit.INPUT) from error
+    finally:
+        reminder.cancel()
+    if len(data) > most:
+        raise Failure(f"Standard input is longer than {most >> 20} MiB: give less text.", Exit.INPUT)
+    return data
 
 
 def check_text(text: str, what: str) -> None:

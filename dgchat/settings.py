@@ -85,7 +85,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("model", "model", "name", _NAME, "pocket", "pocket, a directory, or a hub id"),
+    Setting("model", "model", "name", _NAME, "pocket", "pocket, nvfp4, a directory, or a hub id"),
     Setting("device", "model", "device", _NAME, "auto", "auto, cpu, cuda, cuda:1, ..."),
     Setting("precision", "model", "precision", _PRECISION, "auto", ", ".join(PRECISIONS)),
     Setting("offline", "model", "offline", _FLAG, False, "never fetch a model"),
@@ -211,7 +211,7 @@ def _keys(table: Any, path: Path) -> tuple[dict[str, str], list[str]]:
         Failure: it is no table, or a value names no keys (exit code 2).
     """
     if not isinstance(table, dict):
-        raise Failure(f"{path}: keys must be a table, such as [keys] with stop = \"f9\".", Exit.USAGE)
+        raise Failure(f'{path}: keys must be a table, such as [keys] with stop = "f9".', Exit.USAGE)
     own: dict[str, str] = {}
     warnings: list[str] = []
     for name, value in table.items():

@@ -23,7 +23,7 @@ ONLY: Final = {
     "speed": ("replay", "history"),
     "step": ("replay", "history"),
     "width": ("replay", "history"),
-    "force": ("", "replay", "history"),
+    "force": ("", "replay", "history", "infill"),
 }
 
 

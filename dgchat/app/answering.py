@@ -41,11 +41,13 @@ class Answering:
         self._taken_back = 0  # in the blocks before this one
         self._back_here = 0
 
-    async def step(self, step: Step, drawing: Drawing | None, panel: Panel) -> str:
-        """Draws a step; `drawing` None where nobody watches. Returns what to say of it."""
+    async def step(self, drawing: Drawing) -> None:
+        """Draws the newest step."""
         assert self.widget is not None  # the screen has made it
-        if drawing is not None:
-            self._back_here = await self.widget.step(self.draft.trace, drawing)
+        self._back_here = await self.widget.step(self.draft.trace, drawing)
+
+    def tell(self, step: Step, panel: Panel) -> str:
+        """Shows the figures of a step; returns what to say of it."""
         accepted = int((step.accepted | step.pinned).sum())
         panel.show(self.draft, step, self._most_steps, self._taken_back + self._back_here, accepted)
         return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +16,7 @@ from textual.errors import NoWidget
 from textual.screen import Screen
 
 from dgchat import remembered as memory
+from dgchat.app.asking import Asking
 from dgchat.app.bindings import bind
 from dgchat.app.chat_screen import ChatScreen
 from dgchat.app.commands import COMMANDS
@@ -30,6 +33,9 @@ from dgchat.settings import Settings
 if TYPE_CHECKING:
     from dgengine import Engine
 
+_SWITCH = 0.001  # seconds that a thread may keep the others waiting: a key passes through three of them
+_GARBAGE = (700, 10, 100)  # as is usual, but what has lasted is searched ten times less often: that takes a frame
+
 
 def chat(settings: Settings, resume: int | None = None) -> Exit:
     """Runs the app until the user leaves it; `resume` is a chat of the history to go on with.
@@ -37,8 +43,10 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
     Raises:
         Failure: there is no such chat (exit code 4), or the app ended by an error of its own.
     """
+    sys.setswitchinterval(_SWITCH)
+    gc.set_threshold(*_GARBAGE)
     with screen_alone():
-        app = ChatApp(settings, resume=resume)
+        app = ChatApp(settings, _load, resume)
         try:
             app.run()
         finally:
@@ -46,6 +54,19 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
     if app.broken:
         raise Failure(f"The chat ended unexpectedly; the traceback is in {log_file()}.", Exit.ENGINE)
     return Exit.FINE
+
+
+def _load(*args: Any, **options: Any) -> Engine:
+    """`Engine.load`. What is there after it stays for good: the collector of garbage is not to search it again.
+
+    To go through the objects of a toolkit, or of torch, takes longer than a frame.
+    """
+    import dgengine
+
+    engine = dgengine.Engine.load(*args, **options)
+    gc.collect()
+    gc.freeze()
+    return engine
 
 
 class ChatApp(ThemedApp):
@@ -151,6 +172,10 @@ class ChatApp(ThemedApp):
             self.log(f"remembered.json cannot be written: {error}")
 
     # ---- the command palette
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The commands are those of the chat: the editor over it has none."""
+        return not (action == "command_palette" and isinstance(self.screen, Asking))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The /commands that need no words, for Ctrl+P."""

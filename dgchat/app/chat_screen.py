@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.message import Message as TextualMessage
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Footer, Static
 
 from dgchat import notes
 from dgchat.app.answering import MORE_STEPS, Answering, end_note
@@ -29,7 +29,9 @@ from dgchat.app.files import FileError, split_files, with_files
 from dgchat.app.keeping import told
 from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
 from dgchat.app.panel import Panel
+from dgchat.app.seldom import Seldom
 from dgchat.app.steps_screen import heads
+from dgchat.app.terminal import behind
 from dgchat.app.transcript import Transcript
 from dgchat.app.turns import in_turn
 from dgchat.canvas.state import Mode
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
     from dgengine import Engine, Event
 
 _FRAME = 1 / 60  # seconds between looks into the mailbox
+_FIGURES = 0.1  # seconds between looks at the figures beside the canvas
+_MOST_BEHIND = 1.0  # seconds for which a terminal that is slow to take a frame is waited for
 _MOST_LATE = 0.1  # seconds more, where frames take longer than that to draw
 _PANEL_FROM = 100  # columns
 _KEYS = (
-    "stop again edit previous-branch next-branch copy-answer copy-code watch mode panel canvas page-up page-down bottom"
-    " new history theme help"
+    "stop again edit previous-branch next-branch copy-answer copy-code rewrite watch mode panel canvas page-up"
+    " page-down bottom new history theme help"
 ).split()
 
 
@@ -83,8 +87,10 @@ class ChatScreen(ChatsScreen):
         self._thinking = False
         self._editing: Message | None = None
         self._blocks = CodeBlocks()
+        self._rewritten = CodeBlocks()
         self._deleted: int | None = None
         self._next_frame = 0.0
+        self._figures = Seldom(self, _FIGURES, self._tell_figures)
         self._opening = False  # the mailbox will be looked into at the next frame
         self._unloaded = False  # whether loading the model has failed
 
@@ -230,6 +236,10 @@ class ChatScreen(ChatsScreen):
 
     async def _open_mail(self) -> None:
         now = time.monotonic()
+        if behind() and now < self._next_frame + _MOST_BEHIND:
+            self._opening = True
+            self.set_timer(_FRAME / 4, self._open_mail)
+            return
         late = now - self._next_frame if self._opening else 0.0  # what else there was to do, such as drawing
         self._opening = False
         self._next_frame = now + _FRAME + min(max(late, 0.0), _MOST_LATE)  # so much time is for keys
@@ -268,6 +278,8 @@ class ChatScreen(ChatsScreen):
         from dgengine import Block, Done, Notice, Prefill, Step
 
         answering = self._current()
+        if not isinstance(event, Step):
+            self._figures.settle()  # those of the last step, before something else is said
         answering.draft.take(event)
         following = self.transcript.follows
         match event:
@@ -277,9 +289,9 @@ class ChatScreen(ChatsScreen):
                 self.say(f"reading {event.total:,} tokens" if event.total else "reading")
             case Step() if drawn:
                 await self._place(answering)
-                said = await answering.step(event, self.drawing() if self._watch else None, self.panel)
-                if not answering.frozen:  # else the line says what can be done now
-                    self.say(said)
+                if self._watch:
+                    await answering.step(self.drawing())
+                self._figures.wish()
             case Block() if not drawn:
                 await answering.block(event, shown=False)
             case Block():
@@ -289,6 +301,13 @@ class ChatScreen(ChatsScreen):
             case Done():
                 await self._end(event.reason)
         self.transcript.grown(following)
+
+    def _tell_figures(self) -> None:
+        answering = self._answering
+        if answering is not None and answering.draft.step is not None:
+            said = answering.tell(answering.draft.step, self.panel)
+            if not answering.frozen:  # else the line says what can be done now
+                self.say(said)
 
     def _current(self) -> Answering:
         if self._answering is None or self._answering.turn != self._asked:
@@ -460,17 +479,11 @@ class ChatScreen(ChatsScreen):
             number, count = _place_of(self._conversation.path, place)
             self.say(f"branch {number} of {count}")
 
-    async def _rebuild(self, from_start: bool = False) -> None:
+    async def _rebuild(self) -> None:
         self._conversation.refresh()
-        await self.transcript.rebuild(self._conversation.path, from_start)
+        await self.transcript.rebuild(self._conversation.path)
         self._title()
         self._recallable()
-
-    @on(Button.Pressed, "#earlier")
-    async def earlier(self, pressed: Button.Pressed) -> None:
-        """Shows a long chat from its beginning."""
-        pressed.stop()
-        await self._rebuild(from_start=True)
 
     @on(Fault.Retry)
     async def retry(self) -> None:
@@ -508,6 +521,17 @@ class ChatScreen(ChatsScreen):
         code, number, count = found
         self.app.copy_to_clipboard(code)
         self.say(f"copied code block {number} of {count}, {notes.plural(len(code.splitlines()), 'line')}")
+
+    def action_rewrite(self, words: str = "") -> None:
+        """Opens the chosen answer, the last one, or the next code block in the editor."""
+        from dgchat.app.rewriting import open_editor
+
+        chosen = self.focused.message if isinstance(self.focused, Answer) else None
+        if self._asked:
+            self.say("an answer is being written; Esc stops it")
+        else:
+            answers = [clean(chosen.text)] if chosen is not None else self._answers()
+            self.say(open_editor(self._desk, answers, self._rewritten, words.strip()))
 
     def _answers(self) -> list[str]:
         return [clean(message.text) for message in self._conversation.path if message.role == "assistant"]

@@ -30,7 +30,7 @@ class ChatsScreen(StepsScreen):
         """Ends the answer at once, because the user goes elsewhere."""
         raise NotImplementedError
 
-    async def _rebuild(self, from_start: bool = False) -> None:
+    async def _rebuild(self) -> None:
         """Shows the chat anew."""
         raise NotImplementedError
 

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "edit": Command("edit", "ask the last question otherwise"),
     "copy": Command("copy_answer", "copy the last answer"),
     "code": Command("copy_code", "copy the next code block"),
+    "rewrite": Command("rewrite", "open the last answer, or the next code block, in the editor", "[code]"),
     "watch": Command("watch", "watch answers resolve, or see them block by block"),
     "colors": Command("colors", "what the canvas colours tell", "state|entropy|age|change"),
     "panel": Command("panel", "show or hide the panel"),
@@ -57,4 +58,6 @@ def choices(name: str) -> Sequence[str]:
             return ["on", "off"]
         case "export":
             return FORMATS
+        case "rewrite":
+            return ["code"]
     return []

@@ -37,9 +37,7 @@ class Editor(TextArea):
 
     def __init__(self, own_keys: Mapping[str, str]) -> None:
         """`own_keys`: the user's, by their names in `dgchat.keys`."""
-        super().__init__(
-            id="editor", compact=True, highlight_cursor_line=False, tab_behavior="focus", soft_wrap=True
-        )
+        super().__init__(id="editor", compact=True, highlight_cursor_line=False, tab_behavior="focus", soft_wrap=True)
         self.cursor_blink = False
         self._names = {key: name for name in _KEYS for key in keys_of(name, own_keys)}
 

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 
 def code_blocks(text: str) -> list[str]:
     """The fenced and indented code blocks of a Markdown text, in order."""
+    return [code for _, code in fences(text)]
+
+
+def fences(text: str) -> list[tuple[str, str]]:
+    """The same, each with what stands behind the backticks that open it, such as a language."""
     from markdown_it import MarkdownIt
 
-    return [token.content for token in MarkdownIt().parse(text) if token.type in ("fence", "code_block")]
+    tokens = MarkdownIt().parse(text)
+    return [(token.info, token.content) for token in tokens if token.type in ("fence", "code_block")]
 
 
 @dataclass

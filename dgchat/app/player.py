@@ -472,4 +472,3 @@ class Player(Vertical):
         place = self._playback.locate()[0]
         first = sum(len(block) for block in self.trace.blocks[:place])
         await self._go(first + int(chosen.share * len(self.trace.blocks[place])))
-

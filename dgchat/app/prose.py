@@ -30,9 +30,10 @@ class Prose(Vertical):
         cut = _complete(text, len(self._fixed))
         if cut > len(self._fixed):
             await self._fix(text, cut)
-        self.tail = text[cut:]
         last = self.query_one(".tail", Static)
-        last.update(self.tail)
+        if text[cut:] != self.tail:  # with each step of a canvas it is the same, and to update it lays out the screen
+            self.tail = text[cut:]
+            last.update(self.tail)
         last.display = tail and bool(self.tail)
 
     async def _fix(self, text: str, cut: int) -> None:

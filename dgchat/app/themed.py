@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any, ClassVar
 
 from rich.console import Console
 from textual.app import App
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.theme import Theme as TextualTheme
 
 from dgchat import themes
+from dgchat.app.asking import Asking
 from dgchat.app.bindings import bind
+from dgchat.app.terminal import whole_frames
 from dgchat.canvas.looks import Styles
 from dgchat.exits import Failure
 from dgchat.sanitize import clean_line
@@ -62,8 +66,18 @@ class ThemedApp(App[None]):
         """The canvas colours, for the moment before a theme of ours is taken up."""
         return dict(themes.load("auto").canvas)
 
+    def get_driver_class(self) -> type[Driver]:
+        """What draws on the terminal."""
+        return whole_frames(super().get_driver_class())
+
+    async def action_quit(self) -> None:
+        """Quits, unless a screen holds what is not saved: that asks first."""
+        if all(screen.may_quit() for screen in reversed(self.screen_stack) if isinstance(screen, Asking)):
+            await super().action_quit()
+
     def dress(self) -> None:
         """Looks and keys; to be called on mount."""
+        asyncio.get_running_loop().set_exception_handler(_pass_over_ends)
         if not self.settings.motion:
             self.animation_level = "none"
         self.set_keymap(self.settings.keys)
@@ -102,6 +116,12 @@ class ThemedApp(App[None]):
         name, changed = self._watched
         if _changed(name) != changed:
             self.show_theme(name)
+
+
+def _pass_over_ends(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A signal ends the program within whichever task was running: that is no fault to be printed at the end."""
+    if not isinstance(context.get("exception"), SystemExit | KeyboardInterrupt):
+        loop.default_exception_handler(context)
 
 
 def _changed(name: str) -> float:

@@ -15,7 +15,7 @@ from textual.widgets import Button
 from dgchat.app.messages import Answer, Question, Said
 from dgchat.history.records import Message
 
-_SHOWN = 60  # messages that are mounted when a chat is opened; more on request
+_SHOWN = 60  # messages that are mounted when a chat is opened; on request as many more at a time
 
 
 class Messages(VerticalScroll):
@@ -51,6 +51,10 @@ class Messages(VerticalScroll):
 class Transcript(Vertical):
     """The messages, and a mark while something new stands below what is in sight."""
 
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._earlier: list[Message] = []  # the first messages of the chat, which are not mounted
+
     def compose(self) -> ComposeResult:
         yield Messages(id="transcript")
         below = Button("↓ more below", id="below", compact=True)
@@ -77,27 +81,36 @@ class Transcript(Vertical):
         """Something below may have grown: marks it where it is not in sight."""
         self.query_one("#below").display = not (self.follows if following is None else following)
 
-    async def rebuild(self, path: Sequence[Message], from_start: bool = False) -> None:
-        """Shows these messages, and nothing else; of a long chat the last ones, with a way to the others.
-
-        Goes to the end; with `from_start` to where one was.
-        """
-        hidden = 0 if from_start else max(0, len(path) - _SHOWN)
-        widgets: list[Widget] = [Question(item) if item.role == "user" else Answer(item) for item in path[hidden:]]
-        if hidden:
-            widgets.insert(0, Button(f"↑ {hidden} earlier messages", id="earlier", compact=True))
+    async def rebuild(self, path: Sequence[Message]) -> None:
+        """Shows the end of these messages, and nothing else; of a long chat there is a way to those before."""
+        self._earlier = list(path[:-_SHOWN])
+        widgets = _widgets(path[-_SHOWN:])
+        if self._earlier:
+            widgets.insert(0, Button(self._earlier_text(), id="earlier", compact=True))
         with self.app.batch_update():
             await self.messages.remove_children()
             await self.messages.mount_all(widgets)
-        if from_start:
-            self._stay_at(widgets[-_SHOWN])
-        else:
-            self.bottom()
+        self.bottom()
 
-    def _stay_at(self, widget: Widget) -> None:
-        """Keeps in sight what was the first of all before the earlier messages came."""
+    def _earlier_text(self) -> str:
+        return f"↑ {len(self._earlier)} earlier messages"
+
+    @on(Button.Pressed, "#earlier")
+    async def go_earlier(self, pressed: Button.Pressed) -> None:
+        """Shows as many messages more, above what is in sight, which stays there."""
+        pressed.stop()
+        if not self._earlier:  # pressed twice
+            return
+        first = self.query(Said).first()
+        more, self._earlier = self._earlier[-_SHOWN:], self._earlier[:-_SHOWN]
         self.messages.follows = False
-        self.call_after_refresh(self.messages.scroll_to_widget, widget, animate=False, top=True)
+        with self.app.batch_update():
+            await self.messages.mount_all(_widgets(more), before=first)
+            if self._earlier:
+                pressed.button.label = self._earlier_text()
+            else:
+                await pressed.button.remove()
+        self.call_after_refresh(self.messages.scroll_to_widget, first, animate=False, top=True)
 
     def bottom(self) -> None:
         """Goes to the end, and follows it."""
@@ -120,3 +133,7 @@ class Transcript(Vertical):
         """The mouse's way to the end."""
         pressed.stop()
         self.bottom()
+
+
+def _widgets(messages: Sequence[Message]) -> list[Widget]:
+    return [Question(item) if item.role == "user" else Answer(item) for item in messages]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from rich.cells import cell_len
@@ -13,6 +14,8 @@ NEWLINE: Final = "⏎"
 _SLACK = 0.88  # Share of the width that a new row fills, so that its words may grow without spilling.
 _REACH = 10  # Tokens ahead in which a row looks for the place where it broke before.
 _TAB = 8
+
+cells_of: Final = lru_cache(1 << 14)(cell_len)  # of a text; what rich itself keeps takes several times as long to find
 
 
 class Look(Enum):
@@ -26,7 +29,7 @@ class Look(Enum):
     SETTLED = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, nor are the two below: hundreds are made for each frame, and it would show
 class Span:
     """A piece of a row. `shade`: 0 (uncertain) to `SHADES` - 1 (nearly certain), for PROVISIONAL only."""
 
@@ -42,7 +45,7 @@ class Span:
 Row: TypeAlias = tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
     """Where a piece of a token lies in its row, in terminal cells. Places below zero are text before the canvas."""
 
@@ -51,7 +54,7 @@ class Cell:
     width: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Atom:
     """A piece of one token: its text without newlines, or a break of the row (`hard`)."""
 
@@ -150,7 +153,9 @@ class _Filler:
         return [tuple(row) for row in self._rows]
 
     def _must_break(self, word: list[Atom]) -> bool:
-        end = self._column + sum(cell_len(atom.span.text) for atom in word)
+        end = self._column
+        for atom in word:
+            end += cells_of(atom.span.text)
         if end > self._width:
             return True
         place = word[0].place
@@ -158,20 +163,20 @@ class _Filler:
             return self._column >= self._width // 2
         if end <= self._width * _SLACK:
             return False
-        return not any(soon in self._anchors for soon in range(place + 1, place + _REACH + 1))
+        return self._anchors.isdisjoint(range(place + 1, place + _REACH + 1))
 
     def _put(self, span: Span, place: int) -> None:
         text = span.text
         while "\t" in text:
             before, _, text = text.partition("\t")
-            stop = _TAB - (self._column + cell_len(before)) % _TAB
+            stop = _TAB - (self._column + cells_of(before)) % _TAB
             self._put(span.saying(before + " " * min(stop, max(1, self._width))), place)
-        whole = self._column + cell_len(text) <= self._width
+        whole = self._column + cells_of(text) <= self._width
         for chunk in [text] if whole else _clusters(text, self._width):
             self._append(chunk, span, place)
 
     def _append(self, chunk: str, span: Span, place: int) -> None:
-        cells = cell_len(chunk)
+        cells = cells_of(chunk)
         if self._column + cells > self._width and self._column:
             self._new_row()
         self._fresh = self._fresh and not chunk.strip()
@@ -179,8 +184,8 @@ class _Filler:
             self.cells[-1].append(Cell(place, self._column, cells))
         self._column += cells
         row = self._rows[-1]
-        if row and (row[-1].look, row[-1].shade) == (span.look, span.shade):
-            row[-1] = row[-1].saying(row[-1].text + chunk)
+        if row and row[-1].look is span.look and row[-1].shade == span.shade:
+            row[-1].text += chunk
         else:
             row.append(span.saying(chunk))
 
@@ -194,8 +199,8 @@ def _clusters(text: str, width: int) -> list[str]:
     """The characters of `text`, each with what combines with it; "?" for one that is wider than a row."""
     clusters: list[str] = []
     for char in text:
-        if clusters and (cell_len(char) == 0 or clusters[-1].endswith("\u200d")):
+        if clusters and (cells_of(char) == 0 or clusters[-1].endswith("\u200d")):
             clusters[-1] += char
         else:
             clusters.append(char)
-    return [cluster if cell_len(cluster) <= width else "?" for cluster in clusters]
+    return [cluster if cells_of(cluster) <= width else "?" for cluster in clusters]

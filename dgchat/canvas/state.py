@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
-from rich.cells import cell_len
-
-from dgchat.canvas.layout import Atom, Layout, Look, Row, Span, split, words
+from dgchat.canvas.layout import Atom, Layout, Look, Row, Span, cells_of, split, words
 from dgchat.sanitize import strip_controls
 from dgchat.themes import SHADES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dgengine import Step
 
 Pieces: TypeAlias = Callable[[Sequence[int]], list[str]]
 """The text of each token of a sequence, "" for special ones: `Engine.pieces`."""
+
 
 class Mode(Enum):
     """What the colours of the canvas tell."""
@@ -38,23 +39,9 @@ OLD_STEPS = 8  # A token that has stood for so many steps is as bright as can be
 MANY_CHANGES = 6  # One that has changed so often is as cold as can be.
 NOISE_NATS = 2.0  # Above this entropy the most probable token says nothing yet.
 RAIN = "░▒░·"
-BACK_STEPS = 2  # How long a token that was taken back stays marked.
+_BLANKS = " \t\n"
+_SHOWER = 256  # Glyphs of noise that are made at once.
 _BLANK_CELLS = 4  # Cells that a token of pure noise takes before the first step: about an English token.
-
-
-@dataclass(slots=True)
-class _Token:
-    """One position of the canvas, from step to step."""
-
-    id: int = -1
-    look: Look = Look.NOISE
-    shade: int = 0
-    held: int | None = None  # the id that was accepted last
-    back: int = 0  # steps that it stays marked as taken back
-    age: int = 0  # steps since it was last another
-    changes: int = 0  # how often it became another
-    nats: float = NOISE_NATS
-    breaks: bool = False  # its newline breaks the row: it was accepted, and the draft has not changed since
 
 
 class Canvas:
@@ -80,21 +67,26 @@ class Canvas:
         self._pieces = pieces
         self._ends = ends
         self._head = words(head)
-        self._tokens = [_Token() for _ in range(length)]
-        self._texts: list[str] = []
-        self._step = 0
-        self._newest: Step | None = None  # what the looks have not been taken over from
-        self.taken_back = 0
+        self._length = length
         self._layout = Layout()
         self._height = 0
+        self._texts: list[str] = []
+        self._newest: Step | None = None  # what the looks have not been taken over from
+        self.rewind()
+
+    def follow(self, head: str) -> None:
+        """Goes on after another settled text: `head`, as at the beginning."""
+        self._head = words(head)
 
     def take(self, step: Step) -> None:
         """Takes over what a step has made of the canvas."""
         self._step = step.step if self.motion else 0
         self._newest = step
-        states = zip(step.draft.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
-        for token, (id_, accepted, pinned) in zip(self._tokens, states, strict=True):
-            self.taken_back += _advance(token, id_, accepted, pinned)
+        self.pass_over(step.draft, step.accepted, step.pinned)
+
+    def pass_over(self, draft: NDArray[np.int32], accepted: NDArray[np.bool_], pinned: NDArray[np.bool_]) -> None:
+        """Takes over what of a step later ones need; it is not shown, and another one is taken before anything is."""
+        self.taken_back += self._past.advance(draft, accepted, pinned)
 
     def _dress(self) -> None:
         """Gives the tokens the texts and looks of the step taken last; a step that nobody sees needs none."""
@@ -102,17 +94,24 @@ class Canvas:
         if step is None:
             return
         self._texts = [strip_controls(text) for text in self._pieces(step.draft.tolist())]
-        states = zip(step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist(), strict=True)
-        for token, (entropy, accepted, pinned) in zip(self._tokens, states, strict=True):
-            token.nats = 0.0 if pinned else entropy
-            token.look = _look(token, entropy, accepted, pinned)
-            token.shade = _shade(1 - max(entropy, 0.0) / NOISE_NATS)
+        entropy, accepted, pinned = step.entropy.tolist(), step.accepted.tolist(), step.pinned.tolist()
+        self._nats = [0.0 if held else nats for nats, held in zip(entropy, pinned, strict=True)]
+        states = zip(entropy, self._past.back.tolist(), accepted, pinned, strict=True)
+        self._looks = [_look(*state) for state in states]
+        self._sure = [1 - max(nats, 0.0) / NOISE_NATS for nats in entropy]
 
     def rewind(self) -> None:
         """Goes back to pure noise. The rows of the same text will begin where they began before."""
-        self._tokens = [_Token() for _ in self._tokens]
-        self._texts, self._step, self.taken_back = [], 0, 0
+        from dgchat.canvas.past import Past
+
+        self._past = Past(self._length)
+        self._looks = [Look.NOISE] * self._length
+        self._nats = [NOISE_NATS] * self._length
+        self._sure = [0.0] * self._length  # shares of certainty
+        self._texts = []
+        self._step = 0
         self._newest = None
+        self.taken_back = 0
 
     def hold(self, pins: Mapping[int, int], texts: Mapping[int, str]) -> None:
         """Shows these tokens as pinned at these positions before the next step does, and no others.
@@ -122,24 +121,23 @@ class Canvas:
             texts: what the tokens read, by position.
         """
         self._dress()
-        for place, token in enumerate(self._tokens):
-            if place in pins:
-                token.id, token.look, token.breaks = pins[place], Look.PINNED, True
-                self._texts[place] = strip_controls(texts[place])
-            elif token.look is Look.PINNED:
-                token.look = Look.ACCEPTED
+        self._looks = [Look.ACCEPTED if look is Look.PINNED else look for look in self._looks]
+        for place, token in pins.items():
+            self._past.hold(place, token)
+            self._looks[place] = Look.PINNED
+            self._texts[place] = strip_controls(texts[place])
 
     @property
     def accepted(self) -> int:
         """Positions that the last step accepted, or that are pinned."""
         self._dress()
-        return sum(token.look in (Look.ACCEPTED, Look.PINNED) for token in self._tokens)
+        return sum(look in (Look.ACCEPTED, Look.PINNED) for look in self._looks)
 
     @property
     def mean_entropy(self) -> float:
         """In nats, over the positions that are not pinned."""
         self._dress()
-        free = [token.nats for token in self._tokens if token.look is not Look.PINNED]
+        free = [nats for nats, look in zip(self._nats, self._looks, strict=True) if look is not Look.PINNED]
         return sum(free) / len(free) if free else 0.0
 
     def rows(self, width: int, marks: bool = False, mode: Mode = Mode.STATE) -> list[Row]:
@@ -164,7 +162,9 @@ class Canvas:
     def pinned_rows(self) -> frozenset[int]:
         """The rows made last in which something is pinned."""
         self._dress()
-        pinned = {place for place, token in enumerate(self._tokens) if token.look is Look.PINNED}
+        pinned = {place for place, look in enumerate(self._looks) if look is Look.PINNED}
+        if not pinned:
+            return frozenset()
         return frozenset(
             row for row, cells in enumerate(self._layout.cells) if any(cell.place in pinned for cell in cells)
         )
@@ -181,28 +181,53 @@ class Canvas:
     def _atoms(self, marks: bool, mode: Mode) -> Iterable[Atom]:
         for place, text in enumerate(self._head):
             yield from split(text, place - len(self._head) - 1, Span("", Look.SETTLED), breaks=True)
-        rain = random.Random(self._step)
-        for place, token in enumerate(self._tokens):
-            if token.id in self._ends and token.breaks:
-                return
-            text = self._texts[place] if self._texts else " " + "x" * (_BLANK_CELLS - 1)
-            yield from split(_drawn(text, token.look, marks, rain), place, _span_of(token, mode), token.breaks)
+        looks = zip(self._shown(), self._looks, self._shares(mode), self._past.breaks.tolist(), strict=False)
+        rain = _Rain(self._step)
+        for place, (text, look, share, breaks) in enumerate(looks):
+            text = _drawn(text, look, marks, rain)
+            if _shaded(look, mode):
+                look, shade = Look.PROVISIONAL, _shade(share)
+            else:
+                shade = 0
+            if "\n" in text:
+                yield from split(text, place, Span("", look, shade), breaks)
+            elif text:
+                yield Atom(place, Span(text, look, shade))
+
+    def _shown(self) -> Sequence[str]:
+        """The texts of the tokens, up to the first one that ends the answer."""
+        if not self._texts:
+            return [" " + "x" * (_BLANK_CELLS - 1)] * self._length
+        if not self._ends:
+            return self._texts
+        tokens = zip(self._past.ids.tolist(), self._past.breaks.tolist(), strict=True)
+        ends = (place for place, (id_, breaks) in enumerate(tokens) if breaks and id_ in self._ends)
+        return self._texts[: next(ends, None)]
+
+    def _shares(self, mode: Mode) -> Sequence[float]:
+        """How bright the tokens are, 0 to 1 and beyond."""
+        if mode is Mode.AGE:
+            ages: list[float] = (self._past.age / OLD_STEPS).tolist()
+            return ages
+        if mode is Mode.CHANGE:
+            kept: list[float] = (1 - self._past.changes / MANY_CHANGES).tolist()
+            return kept
+        return self._sure
 
 
-def _advance(token: _Token, id_: int, accepted: bool, pinned: bool) -> bool:
-    """Moves one position on by a step; tells whether a token that was accepted has changed."""
-    changed = token.id not in (-1, id_)
-    token.age = 0 if changed else token.age + 1
-    token.changes += changed
-    back = token.held is not None and token.held != id_
-    token.back -= token.back > 0
-    if back:
-        token.held, token.back = None, BACK_STEPS
-    if accepted:
-        token.held = id_
-    token.breaks = accepted or pinned or (token.breaks and token.id == id_)
-    token.id = id_
-    return back
+class _Rain:
+    """The glyphs of noise, one after another."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._glyphs, self._fallen = "", 0
+
+    def fall(self, cells: int) -> str:
+        """The next glyphs. Many are made at once: to make few takes nearly as long."""
+        start, self._fallen = self._fallen, self._fallen + cells
+        if self._fallen > len(self._glyphs):
+            self._glyphs += "".join(self._random.choices(RAIN, k=max(cells, _SHOWER)))
+        return self._glyphs[start : self._fallen]
 
 
 def _shade(share: float) -> int:
@@ -210,35 +235,28 @@ def _shade(share: float) -> int:
     return round((SHADES - 1) * min(max(share, 0.0), 1.0))
 
 
-def _look(token: _Token, entropy: float, accepted: bool, pinned: bool) -> Look:
+def _look(entropy: float, back: int, accepted: bool, pinned: bool) -> Look:
     if pinned:
         return Look.PINNED
-    if token.back:
+    if back:
         return Look.BACK
     if accepted:
         return Look.ACCEPTED
     return Look.PROVISIONAL if entropy <= NOISE_NATS else Look.NOISE
 
 
-def _span_of(token: _Token, mode: Mode) -> Span:
-    if mode is Mode.STATE or token.look in (Look.NOISE, Look.PINNED):
-        return Span("", token.look, token.shade if token.look is Look.PROVISIONAL else 0)
-    shade = {
-        Mode.ENTROPY: token.shade,
-        Mode.AGE: _shade(token.age / OLD_STEPS),
-        Mode.CHANGE: _shade(1 - token.changes / MANY_CHANGES),
-    }[mode]
-    return Span("", Look.PROVISIONAL, shade)
+def _shaded(look: Look, mode: Mode) -> bool:
+    if mode is Mode.STATE:
+        return look is Look.PROVISIONAL
+    return look is not Look.NOISE and look is not Look.PINNED
 
 
-def _drawn(text: str, look: Look, marks: bool, rain: random.Random) -> str:
+def _drawn(text: str, look: Look, marks: bool, rain: _Rain) -> str:
     """What stands on the screen for a token's text: itself, noise of its width, or itself between marks."""
-    core = text.strip(" \t\n")
     if look is Look.NOISE:
-        cells = max(1, cell_len(core))
-        noise = "░" * cells if marks else "".join(rain.choices(list(RAIN), k=cells))
-        return (" " if text.startswith(" ") else "") + noise
-    if not marks or not core or look in (Look.ACCEPTED, Look.SETTLED):
+        cells = max(1, cells_of(text.strip(_BLANKS)))
+        return (" " if text.startswith(" ") else "") + ("░" * cells if marks else rain.fall(cells))
+    if not marks or look is Look.ACCEPTED or not (core := text.strip(_BLANKS)):
         return text
     left, right = {Look.BACK: ("~", "~"), Look.PINNED: ("[", "]")}.get(look, ("·", "·"))
     return text.replace(core, f"{left}{core}{right}", 1)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dgchat.canvas.state import BACK_STEPS, MANY_CHANGES, NOISE_NATS, OLD_STEPS, RAIN
+from dgchat.canvas.past import BACK_STEPS
+from dgchat.canvas.state import MANY_CHANGES, NOISE_NATS, OLD_STEPS, RAIN
 from dgchat.export.options import Options
 from dgchat.export.scene import colors
 from dgchat.sanitize import clean, clean_line
@@ -61,9 +62,7 @@ def _theme_rules(light: Theme, dark: Theme) -> str:
     shades = "".join(f".s{shade}{{color:var(--s{shade})}}" for shade in range(SHADES))
     if light == dark:
         return f":root{{{_variables(dark)}}}{shades}"
-    return (
-        f":root{{{_variables(light)}}}@media(prefers-color-scheme:dark){{:root{{{_variables(dark)}}}}}{shades}"
-    )
+    return f":root{{{_variables(light)}}}@media(prefers-color-scheme:dark){{:root{{{_variables(dark)}}}}}{shades}"
 
 
 def _variables(theme: Theme) -> str:

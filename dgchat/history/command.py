@@ -27,9 +27,7 @@ _USAGE = (
 )
 
 
-def history(
-    words: Sequence[str], as_json: bool, out: TextIO | None = None, wanted: Wanted | None = None
-) -> Exit:
+def history(words: Sequence[str], as_json: bool, out: TextIO | None = None, wanted: Wanted | None = None) -> Exit:
     """Runs `dgchat history WORDS`; `wanted` tells how a trace is to be exported.
 
     Raises:

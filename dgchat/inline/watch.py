@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias
 
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 
-from dgchat.canvas.layout import Look, Row
+from dgchat.canvas.layout import Look, Row, Span
 from dgchat.canvas.looks import Styles
 from dgchat.canvas.state import Canvas
 from dgchat.inline.answer import Answer, Source
@@ -21,7 +22,10 @@ from dgchat.settings import Settings
 from dgchat.themes import load
 
 if TYPE_CHECKING:
-    from dgengine import Event, Sampling, Step
+    from dgengine import Event, Prefill, Sampling, Step
+
+Rows: TypeAlias = Callable[[int], list[Row]]
+"""The rows of a canvas at a width in cells."""
 
 _MAX_FPS = 30.0  # Frames that nobody would see are left out; the newest wins.
 _OPENING = 4  # Beats that the noise at the beginning stays in sight, while the prompt is read.
@@ -59,98 +63,70 @@ class HasLength(Protocol):
         """Positions of a canvas."""
 
 
-class WatchWriter:
-    """Draws every step. Lines that are settled are printed above the canvas, as they are.
+class Painter:
+    """Draws one canvas after another in an area of the terminal, each frame for its time.
 
-    An engine faster than `ui.pace` steps a second is slowed down to it, so that its steps can be seen.
+    Attributes:
+        console: on the terminal.
+        marks: whether looks are told apart by glyphs.
+        styles: of the looks.
+        area: where the canvas is drawn.
     """
 
-    def __init__(self, engine: CanvasSource, sampling: Sampling, settings: Settings, out: TextIO) -> None:
-        self._engine = engine
-        self._steps = sampling.resolve(engine.generation_config).max_denoising_steps
-        self._console = Console(file=out, highlight=False)
-        self._marks = self._console.no_color or self._console.color_system is None
-        self._styles = Styles(load(settings.theme), self._marks)
+    def __init__(self, settings: Settings, out: TextIO, style: Callable[[Span], Style] | None = None) -> None:
+        """Takes the end of the terminal's text over, until `close`.
+
+        Args:
+            style: that of a piece, by default that of its look.
+        """
+        self.console = Console(file=out, highlight=False)
+        self.marks = self.console.no_color or self.console.color_system is None
+        self.styles = Styles(load(settings.theme), self.marks)
+        self.area = LiveArea(self.console)
+        self._style = style or self.styles.of
         self._pace = settings.pace
-        self._answer = Answer(engine)
-        self._sanitizer = Sanitizer()
-        self._read = 0  # characters of the answer that went through the sanitizer
-        self._wrapper = Wrapper(80)
-        self._line = ""  # settled text of the line that is not complete
-        self._canvas = self._new_canvas()
         self._top = 0  # first row of the canvas in sight
         self._last = 0.0  # when the last frame was drawn
         self._hold = 1  # for how many beats it stays
-        self._area = LiveArea(self._console)
         self._open = ExitStack()
-        self._open.enter_context(self._area)
-        self._open.enter_context(self._area.stoppable())
-
-    def take(self, event: Event) -> None:
-        """Draws what the event brings."""
-        from dgengine import Block, Prefill, Step
-
-        self._answer.take(event)
-        match event:
-            case Prefill():
-                self._draw(f"reading {event.total:,} tokens" if event.total > _LONG_READ else "")
-                self._hold = _OPENING
-            case Step():
-                if event.step == 1 and event.block > 1 and self._pace:
-                    self._draw("")
-                self._canvas.take(event)
-                self._show(event)
-            case Block():
-                self._beat()
-                self._settle(self._answer.text(end=False))
-                self._canvas, self._top = self._new_canvas(), 0
+        self._open.enter_context(self.area)
+        self._open.enter_context(self.area.stoppable())
 
     def close(self) -> None:
-        """Wipes the canvas and writes the rest of the text."""
-        with self._open:
-            self._settle(self._answer.text())
-        if self._line:
-            self._wrapper.width = self._area.size()[0]
-            self._console.file.write(self._wrapper.feed(self._line + "\n"))
-        self._console.file.flush()
+        """Wipes the canvas."""
+        self._open.close()
 
-    def _new_canvas(self) -> Canvas:
-        info = self._engine.info
-        return Canvas(info.canvas_length, self._engine.pieces, self._engine.eos_ids, self._line)
+    def open_with(self, rows: Rows, *status: str) -> None:
+        """Draws the noise at the beginning, which stays in sight while the prompt is read."""
+        self.draw(rows, *status)
+        self._hold = _OPENING
 
-    def _settle(self, text: str) -> None:
-        """Prints the lines that have become complete; the rest of the text stays before the canvas."""
-        self._line += self._sanitizer.feed(text[self._read :])
-        self._read = len(text)
-        complete, newline, self._line = self._line.rpartition("\n")
-        if newline:
-            self._wrapper.width = self._area.size()[0]
-            self._area.print_above(self._wrapper.feed(complete + newline))
+    def begin(self, rows: Rows) -> None:
+        """Draws a canvas before its first step, where there is time to see it."""
+        self._top = 0
+        if self._pace:
+            self.draw(rows)
 
-    def _show(self, step: Step) -> None:
+    def show(self, rows: Rows, *status: str) -> None:
         """Draws a step when its time has come; with no pace, when the last frame is old enough."""
         if self._pace:
-            self._beat()
+            self.beat()
         elif time.monotonic() - self._last < 1 / _MAX_FPS:
             return
-        self._draw(
-            f"block {step.block}, step {step.step} of {self._steps}",
-            f"accepted {self._canvas.accepted} of {len(step.draft)}",
-            f"T {step.temperature:.2f}",
-        )
+        self.draw(rows, *status)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Waits until the last frame has been on the screen for its time."""
         if self._pace:
             time.sleep(max(0.0, self._last + self._hold / self._pace - time.monotonic()))
             self._hold = 1
 
-    def _draw(self, *status: str) -> None:
-        """Draws the canvas, and below it as many of the parts of `status` as fit."""
-        columns, height = self._area.room()
-        rows = self._in_sight(self._canvas.rows(columns, self._marks), max(1, height - 1))
-        texts = [Text.assemble(*((span.text, self._styles.of(span)) for span in row)) for row in rows]
-        self._area.draw([*texts, Text(_fitting(status, columns), style=self._styles.quiet)])
+    def draw(self, rows: Rows, *status: str) -> None:
+        """Draws the rows that the width gives, and below them as many of the parts of `status` as fit."""
+        columns, height = self.area.room()
+        seen = self._in_sight(rows(columns), max(1, height - 1))
+        texts = [Text.assemble(*((span.text, self._style(span)) for span in row)) for row in seen]
+        self.area.draw([*texts, Text(_fitting(status, columns), style=self.styles.quiet)])
         self._last = time.monotonic()
 
     def _in_sight(self, rows: list[Row], height: int) -> list[Row]:
@@ -160,6 +136,81 @@ class WatchWriter:
         undecided = next((place for place, row in enumerate(rows) if _is_undecided(row)), 0)
         self._top = min(max(self._top, undecided - _OVERLAP), len(rows) - height)
         return rows[self._top : self._top + height]
+
+
+class WatchWriter:
+    """Draws every step. Lines that are settled are printed above the canvas, as they are.
+
+    An engine faster than `ui.pace` steps a second is slowed down to it, so that its steps can be seen.
+    """
+
+    def __init__(self, engine: CanvasSource, sampling: Sampling, settings: Settings, out: TextIO) -> None:
+        self._engine = engine
+        self._steps = sampling.resolve(engine.generation_config).max_denoising_steps
+        self._answer = Answer(engine)
+        self._sanitizer = Sanitizer()
+        self._read = 0  # characters of the answer that went through the sanitizer
+        self._wrapper = Wrapper(80)
+        self._line = ""  # settled text of the line that is not complete
+        self._canvas = self._new_canvas()
+        self._painter = Painter(settings, out)
+
+    def take(self, event: Event) -> None:
+        """Draws what the event brings."""
+        from dgengine import Block, Prefill, Step
+
+        self._answer.take(event)
+        match event:
+            case Prefill():
+                self._painter.open_with(self._rows, reading_note(event))
+            case Step():
+                if event.step == 1 and event.block > 1:
+                    self._painter.begin(self._rows)
+                self._canvas.take(event)
+                self._show(event)
+            case Block():
+                self._painter.beat()
+                self._settle(self._answer.text(end=False))
+                self._canvas = self._new_canvas()
+
+    def close(self) -> None:
+        """Wipes the canvas and writes the rest of the text."""
+        with closing(self._painter):
+            self._settle(self._answer.text())
+        out = self._painter.console.file
+        if self._line:
+            self._wrapper.width = self._painter.area.size()[0]
+            out.write(self._wrapper.feed(self._line + "\n"))
+        out.flush()
+
+    def _new_canvas(self) -> Canvas:
+        info = self._engine.info
+        return Canvas(info.canvas_length, self._engine.pieces, self._engine.eos_ids, self._line)
+
+    def _rows(self, columns: int) -> list[Row]:
+        return self._canvas.rows(columns, self._painter.marks)
+
+    def _settle(self, text: str) -> None:
+        """Prints the lines that have become complete; the rest of the text stays before the canvas."""
+        self._line += self._sanitizer.feed(text[self._read :])
+        self._read = len(text)
+        complete, newline, self._line = self._line.rpartition("\n")
+        if newline:
+            self._wrapper.width = self._painter.area.size()[0]
+            self._painter.area.print_above(self._wrapper.feed(complete + newline))
+
+    def _show(self, step: Step) -> None:
+        self._painter.show(
+            self._rows,
+            f"block {step.block}, step {step.step} of {self._steps}",
+            f"accepted {self._canvas.accepted} of {len(step.draft)}",
+            f"T {step.temperature:.2f}",
+        )
+
+
+def reading_note(event: Prefill) -> str:
+    """What is said of a prompt that takes long to read."""
+    return f"reading {event.total:,} tokens" if event.total > _LONG_READ else ""
 
 
 def _fitting(parts: Sequence[str], columns: int) -> str:

@@ -102,8 +102,10 @@ class Playback:
         elif number < self._drawn[1] or self._held:
             self._canvas.rewind()
             self._drawn = (place, 0)
-        for taken in range(self._drawn[1], number):
-            self._canvas.take(block.step(taken + 1))
+        for passed in range(self._drawn[1] + 1, number):
+            self._canvas.pass_over(*block.decided(passed))
+        if self._drawn[1] < number:
+            self._canvas.take(block.step(number))
         self._drawn, self._held = (place, number), bool(pins)
         if pins:
             self._canvas.hold(pins, texts)

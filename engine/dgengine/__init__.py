@@ -79,7 +79,8 @@ _HOMES = {
     "stats": ("Stats",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = frozenset({*_HOMES, "cache", "checkpoint", "config", "infill", "model", "sampler"} - {"infill.request"})
+_OTHERS = ("cache", "checkpoint", "config", "hub", "infill", "model", "sampler")
+_MODULES = frozenset({*_HOMES, *_OTHERS} - {"infill.request"})
 
 __all__ = sorted(_MODULE_OF)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dgengine import hub
 from dgengine.errors import CheckpointError, DeviceError, ModelNotFoundError
 from dgengine.sampling import GenerationConfig, Sampling, eos_ids
 
@@ -23,8 +23,6 @@ Progress: TypeAlias = Callable[[str, float], None]
 """Called with what is being done ("download", "load") and how much of it is done, 0 to 1."""
 
 BUILT_IN = "pocket"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_WANTED_FILES = ("*.json", "*.safetensors", "*.jinja")
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _LATER_PRECISIONS = ("nvfp4", "fp8", "nf4")
 
@@ -90,8 +88,9 @@ class Engine:
         """Loads a model.
 
         Args:
-            name: "pocket" (the built-in model), a directory in Hugging Face format, or a hub id
-                ("org/name"), which is downloaded once into the hub's cache.
+            name: "pocket" (the built-in model), a directory in Hugging Face format, a known model's short name
+                ("nvfp4"), or a hub id ("org/name", "org/name@revision"). What the hub's cache has nothing of is
+                downloaded once, see `dgengine.hub.pull`; what it has a part of only is refused.
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
             precision: "auto" (bfloat16 on CUDA, float32 on the CPU), "float32", "bfloat16".
             offline: take a hub id from the cache alone.
@@ -196,10 +195,11 @@ def read_generation_config(path: Path) -> GenerationConfig:
 
 
 def find_model(name: str | Path, offline: bool = False, report: Progress = lambda stage, done: None) -> Path:
-    """The directory of a model; a hub id is downloaded where the cache does not hold it.
+    """The directory of a model; what is on the hub is downloaded where the cache has nothing of it.
 
     Raises:
-        ModelNotFoundError: nothing goes by that name, or it cannot be fetched.
+        ModelNotFoundError: nothing goes by that name, only a part of it is here, or (DownloadError) it cannot be
+            fetched.
         CheckpointError: the name is that of a file.
     """
     if str(name) == BUILT_IN:
@@ -211,9 +211,9 @@ def find_model(name: str | Path, offline: bool = False, report: Progress = lambd
         raise CheckpointError(
             f"{path} is a file: give the directory of a Hugging Face checkpoint (GGUF is not supported)."
         )
-    if isinstance(name, Path) or not _HUB_ID.fullmatch(name):
+    if isinstance(name, Path) or hub.parse(name) is None:
         raise ModelNotFoundError(_unknown(str(name)))
-    return _from_hub(name, offline, report)
+    return hub.locate(name, offline, lambda transfer: report("download", transfer.done / max(transfer.total, 1)))
 
 
 def _built_in() -> Path:
@@ -229,60 +229,6 @@ def _unknown(name: str) -> str:
     if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1 or "\\" in name:
         return f"There is no directory {name}: check the path, or give 'pocket' for the built-in model."
     return f"No model is called {name!r}: give 'pocket' (built in), a directory, or a hub id such as org/name."
-
-
-def _from_hub(name: str, offline: bool, report: Progress) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    report("download", 0.0)
-    try:
-        # The configuration first: a model of another kind is refused before its weights come.
-        first = snapshot_download(name, allow_patterns=["config.json"], local_files_only=offline)
-        _check_kind(Path(first), name)
-        path = Path(snapshot_download(name, allow_patterns=list(_WANTED_FILES), local_files_only=offline))
-    except GatedRepoError as error:
-        raise ModelNotFoundError(
-            f"The model {name} asks for its licence to be accepted: do so at https://huggingface.co/{name}, "
-            "and log in with `hf auth login`."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelNotFoundError(
-            f"There is no model {name} on the hub, nor a directory of that name: check the spelling."
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelNotFoundError(_not_cached(name, offline)) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelNotFoundError(f"The model {name} cannot be downloaded: {_first_line(error)}") from error
-    report("download", 1.0)
-    return path
-
-
-def _check_kind(path: Path, name: str) -> None:
-    """Refuses a repository without a config.json; `load_model` tells the architecture from it in detail."""
-    file = path / "config.json"
-    if not file.is_file():
-        raise CheckpointError(f"The model {name} has no config.json: it is no Hugging Face checkpoint.")
-    kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
-    if kind != "diffusion_gemma":
-        raise CheckpointError(f"The model {name} is of the kind {kind!r}; only DiffusionGemma can be run.")
-
-
-def _not_cached(name: str, offline: bool) -> str:
-    why, remedy = "the hub cannot be reached", "check the network"
-    if offline:
-        why, remedy = "offline was asked for", "allow the download"
-    return f"The model {name} is not in the hub's cache, and {why}: {remedy}, or give 'pocket'."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _device(device: str) -> torch.device:

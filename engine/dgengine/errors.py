@@ -15,6 +15,10 @@ class ModelNotFoundError(EngineError):
     """The named model is neither built in, nor a directory, nor to be had from the hub."""
 
 
+class DownloadError(ModelNotFoundError):
+    """A model that could not be fetched, kept or removed: no network, no room, a file that is not what the hub says."""
+
+
 class CheckpointError(EngineError):
     """A model directory that cannot be read: a file or tensor missing, unexpected, misshapen or corrupted."""
 

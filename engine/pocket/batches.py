@@ -12,7 +12,7 @@ from pocket.conversations import Canvas, Sample, draw_conversation
 from pocket.infill import BRIEF_TASKS, draw_infill
 from pocket.tokenizer import EOS, PAD, TURN_END, ChatTokenizer
 
-INFILL_SHARE = 0.15  # of the conversations that are packed into rows
+INFILL_SHARE = 0.2  # of the conversations that are packed into rows
 SPAN_SHARE = 0.2  # of the canvases without a hole of their own, noised in contiguous spans
 ALL_NOISE_SHARE = 0.15  # of the canvases, at the level of the first step
 NOISE_POWER = 0.8  # below one: more of the high levels, where an answer must come from its question

@@ -60,14 +60,11 @@ def answer_canvases(start: int, answer: list[int], length: int) -> list[Canvas]:
     """The blocks of an answer that begins at `start`; what follows the end of the turn is the end-of-text token."""
     blocks = [answer[at : at + length] for at in range(0, len(answer), length)]
     return [
-        Canvas(start + number * length, block + [EOS] * (length - len(block)))
-        for number, block in enumerate(blocks)
+        Canvas(start + number * length, block + [EOS] * (length - len(block))) for number, block in enumerate(blocks)
     ]
 
 
-def encode_turns(
-    tokenizer: ChatTokenizer, turns: list[Turn], canvas: int, system: str | None = None
-) -> Sample:
+def encode_turns(tokenizer: ChatTokenizer, turns: list[Turn], canvas: int, system: str | None = None) -> Sample:
     """Token ids of a conversation in the chat template, and every canvas of its answers."""
     ids = [BOS]
     if system:

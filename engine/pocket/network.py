@@ -33,9 +33,7 @@ class Shape:
     window: int = 128
     canvas: int = 64
     max_positions: int = 4096
-    layer_types: tuple[str, ...] = field(
-        default=("sliding_attention", "sliding_attention", "full_attention") * 2
-    )
+    layer_types: tuple[str, ...] = field(default=("sliding_attention", "sliding_attention", "full_attention") * 2)
     softcap: float = 30.0
     eps: float = 1e-6
 

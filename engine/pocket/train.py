@@ -115,9 +115,7 @@ class Trainer:
         plan = self._plan()
         # Long batches are always conditioned: one graph less to compile.
         conditioned = plan is LONG or self.rng.random() < CONDITIONED_SHARE
-        batch = draw_batch(
-            self.rng, self.generator, self.tokenizer, plan, self.shape.canvas, self.shape.vocab_size
-        )
+        batch = draw_batch(self.rng, self.generator, self.tokenizer, plan, self.shape.canvas, self.shape.vocab_size)
         batch = Batch(**{name: value.to(self.options.device) for name, value in vars(batch).items()})
         rate = learning_rate(self.step, self.minutes / self.options.minutes, self.options.lr)
         total, denoising, causal = self.loss(self.network, batch, conditioned)

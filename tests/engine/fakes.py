@@ -75,6 +75,9 @@ class FakeModel:
             logits[2, 3] = self.poison[len(self.canvases)]
         return logits
 
+    def score(self, ids: Tensor, cache: FakeCache) -> Tensor:
+        return torch.zeros(ids.shape[0])
+
     def wanted(self, ids: list[int]) -> list[int]:
         """The token wanted at each canvas position after `ids`: 3 to V - 1, so that 0 to 2 can be EOS ids."""
         span = self.config.vocab_size - 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 import dgengine
 from dgengine.checkpoint import load_model
-from dgengine.engine import Engine, built_in_path, find_model
+from dgengine.engine import Engine, built_in_path
 from dgengine.errors import (
     ChatTemplateError,
     CheckpointError,
@@ -128,33 +127,13 @@ def test_a_hub_model_that_is_not_cached(offline: bool) -> None:
 
 
 def test_a_hub_model_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def snapshot(name: str, **options: Any) -> str:
-        asked.append((name, options["local_files_only"], options["allow_patterns"]))
-        return str(tiny_chat_checkpoint())
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    assert find_model("org/name", offline=True) == tiny_chat_checkpoint()
-    assert [(name, local) for name, local, _ in asked] == [("org/name", True)] * 2
-    assert asked[0][2] == ["config.json"]
-    assert not any("bin" in pattern or pattern == "*" for pattern in asked[1][2]), "never a pickle"
-
-
-def test_another_architecture_is_refused_before_its_weights_are_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    fetched: list[list[str]] = []
-
-    def snapshot(name: str, **options: Any) -> str:
-        fetched.append(options["allow_patterns"])
-        return str(tmp_path)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    with pytest.raises(CheckpointError, match="llama"):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0123456789" * 4
+    snapshot = shutil.copytree(tiny_chat_checkpoint(), tmp_path / "models--org--name" / "snapshots" / commit)
+    assert Engine.load("org/name", offline=True).path == snapshot
+    (snapshot / "config.json").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"Only a part .* dgchat pull org/name goes on"):
         Engine.load("org/name")
-    assert fetched == [["config.json"]]
 
 
 def test_files_and_empty_directories(tmp_path: Path) -> None:

@@ -77,9 +77,7 @@ def test_pairs_stay_on_their_side(held_out: bool) -> None:
         for _ in range(3):
             story = turn.facts["story"]
             if turn.task == "story" and not (held_out and not turn.facts["asked"]):
-                assert is_held_out("story", story["hero"], story["thing"]) is (
-                    held_out and not turn.facts["unlike"]
-                )
+                assert is_held_out("story", story["hero"], story["thing"]) is (held_out and not turn.facts["unlike"])
             following = BY_NAME[turn.task].follow_up
             assert following is not None
             turn = following(rng, turn, False) or turn

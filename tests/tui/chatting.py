@@ -17,9 +17,7 @@ FAKE = (sys.executable, "-m", "tests.tui.fake_program")
 class Chat(Terminal):
     """A chat, and its screen in `display`."""
 
-    def __init__(
-        self, command: Sequence[str], environment: dict[str, str], columns: int = 80, lines: int = 24
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], columns: int = 80, lines: int = 24) -> None:
         self.display = Display(columns, lines)
         super().__init__(command, environment, columns, lines)
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dgengine import Block, Control, Done, Event, Notice, Prefill, Sampling, Stats, Step
+from dgengine import Block, Control, Done, Event, InfillRequest, Notice, Prefill, Sampling, Stats, Step
+from tests.tui.rewrites import fake_infill
 
 EOS = 0
 _TOKEN = re.compile(r"\n *| ?[A-Za-z]+| ?\S|\s")
@@ -78,6 +79,8 @@ class FakeEngine:
         extensions: how many steps each `Control.extend` gave.
         permits: each step, and the end of a block, takes one: so a test lets the engine go step by step.
         thinks: whether the chat template knows of thinking.
+        rewrites: the candidates of every rewrite, best first.
+        requests: what was to be rewritten, and how.
     """
 
     def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
@@ -96,6 +99,8 @@ class FakeEngine:
         self.extensions: list[int] = []
         self.permits: threading.Semaphore | None = None
         self.thinks = False
+        self.rewrites = ["a silver bell", "nothing", "one old wooden kite"]
+        self.requests: list[tuple[InfillRequest, Sampling | None]] = []
         self.sessions = 0
         self.steps = steps
         self.delay = delay
@@ -128,6 +133,12 @@ class FakeEngine:
 
     def next_answer(self) -> str:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    def wait(self, control: Control) -> None:
+        """Until the next step, or the end of the block, may be made."""
+        time.sleep(self.delay)
+        while self.permits is not None and not control.cancelled and not self.permits.acquire(timeout=0.01):
+            pass
 
     def session(self) -> FakeSession:
         self.sessions += 1
@@ -165,7 +176,7 @@ class FakeSession:
         unsettled = number in engine.unsettled
         endless = 10**9 if number == engine.stuck else steps * 4 if unsettled else steps
         for step in fake_steps(block, engine.info.canvas_length, number, endless, engine.filler):
-            self._wait(control)
+            engine.wait(control)
             if engine.error is not None and (number, step.step) == (engine.failing, 2):
                 raise engine.error
             pins = control.orders(number).pins  # waits while it is held
@@ -174,23 +185,21 @@ class FakeSession:
             yield pinned(step, pins)
             if not unsettled or step.step < steps:
                 continue
-            self._wait(control)
+            engine.wait(control)
             yield Block(number, np.array(block, np.int32), step.step, False, waiting=asks)
             more = control.wait_for_decision() if asks else 0
             if not more:
                 return
             engine.extensions.append(more)
             steps += more
-        self._wait(control)
+        engine.wait(control)
         tokens = [control.pins(number).get(place, id_) for place, id_ in enumerate(block)]
         yield Block(number, np.array(tokens, np.int32), step.step, True)
 
-    def _wait(self, control: Control) -> None:
-        """Until the next step, or the end of the block, may be made."""
-        time.sleep(self._engine.delay)
-        permits = self._engine.permits
-        while permits is not None and not control.cancelled and not permits.acquire(timeout=0.01):
-            pass
+    def infill(
+        self, request: InfillRequest, sampling: Sampling | None = None, control: Control | None = None
+    ) -> Generator[Event, None, None]:
+        return fake_infill(self._engine, request, sampling, control or Control())
 
 
 def fake_steps(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgchat.host import Answered, EngineHost, Failed, Loading, Mailbox, Post, Ready
+from dgchat.host import Answered, EngineHost, Failed, Loading, Mailbox, Outlet, Post, Ready
 from dgchat.settings import load
-from dgengine import Block, Done, Step, errors
+from dgengine import Block, Candidate, Done, Hole, InfillRequest, Step, errors
 from tests.tui.fakes import FakeEngine
 
 WAIT = 20.0  # seconds; only a test that fails waits so long
@@ -268,3 +268,94 @@ def test_memory_that_has_run_out_is_given_back() -> None:
     failed = driver.until(Failed)[-1]
     assert isinstance(failed, Failed) and "not enough memory" in failed.text
     assert engine.sessions == 2
+
+
+# ---- rewriting
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, None]), st.integers(0, 99))))
+def test_of_each_kind_the_newest_waits_and_nothing_else_is_lost(posts: list[tuple[int | None, int]]) -> None:
+    mailbox = Mailbox()
+    for kind, number in posts:
+        mailbox.put(Loading(f"{kind} {number}"), kind is not None, kind)
+    found = [post.text for post in mailbox.drain() if isinstance(post, Loading)]
+    expected: list[str] = []
+    for kind, number in posts:
+        last = next((place for place in range(len(expected) - 1, -1, -1) if expected[place].startswith("None")), -1)
+        if kind is not None:
+            expected = [text for place, text in enumerate(expected) if place <= last or not text.startswith(f"{kind} ")]
+        expected.append(f"{kind} {number}")
+    assert found == expected
+
+
+REQUEST = InfillRequest("One day Mia found a kite.", ((12, 24),))
+
+
+def rewritten(driver: Driver, seed: int | None = None) -> tuple[int, Outlet, threading.Semaphore]:
+    """Asks for a rewrite; its number, its outlet, and what is released when that has something."""
+    mail = threading.Semaphore(0)
+    outlet = Outlet(mail.release)
+    return driver.host.infill(REQUEST, outlet, seed), outlet, mail
+
+
+def wait_for(outlet: Outlet, mail: threading.Semaphore, kind: type) -> list[Post]:
+    seen: list[Post] = []
+    while not any(isinstance(getattr(post, "event", post), kind) for post in seen):
+        assert mail.acquire(timeout=WAIT), f"no {kind.__name__} after {WAIT} s: {seen}"
+        seen += outlet.mailbox.drain()
+    return seen
+
+
+def test_a_rewrite_has_its_own_mailbox_and_its_own_session() -> None:
+    engine = FakeEngine("Fine.", steps=4)
+    driver = Driver(engine, seed=3)
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    turn, outlet, mail = rewritten(driver)
+    posts = wait_for(outlet, mail, Done)
+    assert {post.turn for post in posts if isinstance(post, Answered)} == {turn}
+    events = [post.event for post in posts if isinstance(post, Answered)]
+    assert [sum(isinstance(event, kind) for event in events) for kind in (Hole, Candidate)] == [3, 3]
+    assert {event.candidate for event in events if isinstance(event, Step)} <= {0, 1, 2}
+    assert not any(isinstance(getattr(post, "event", None), Hole) for post in driver.seen) and engine.sessions == 2
+    turn, outlet, mail = rewritten(driver, seed=9)
+    wait_for(outlet, mail, Done)
+    assert [sampling.seed for _, sampling in engine.requests if sampling is not None] == [3, 9]
+    assert engine.sessions == 2 and not driver.host.mailbox.drain()
+
+
+def test_a_rewrite_is_stopped_held_and_steered() -> None:
+    engine = FakeEngine(steps=4)
+    engine.permits = threading.Semaphore(0)
+    driver = Driver(engine)
+    _, outlet, mail = rewritten(driver)
+    engine.permits.release()
+    wait_for(outlet, mail, Step)
+    driver.host.pin(4, engine.vocabulary.encode(" owl")[0], 1)
+    engine.permits.release(10)
+    found = [post.event for post in wait_for(outlet, mail, Done) if isinstance(post, Answered)]
+    assert any(isinstance(event, Candidate) and "owl" in event.text for event in found)
+    engine.permits = threading.Semaphore(0)
+    _, outlet, mail = rewritten(driver)
+    driver.host.stop()
+    last = wait_for(outlet, mail, Done)[-1]
+    assert isinstance(last, Answered) and isinstance(last.event, Done) and last.event.reason == "cancelled"
+
+
+def test_a_rewrite_that_fails_is_told_where_it_was_asked_for(own_state: object) -> None:
+    engine = FakeEngine("Fine.", steps=4)
+    engine.error = RuntimeError("odd")
+    driver = Driver(engine)
+    turn, outlet, mail = rewritten(driver)
+    failed = wait_for(outlet, mail, Failed)[-1]
+    assert isinstance(failed, Failed) and failed.turn == turn and "odd" in failed.text
+    engine.error = None
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    assert not any(isinstance(post, Failed) for post in driver.until(Done))
+
+
+def test_there_is_no_rewrite_without_a_model() -> None:
+    driver = Driver(errors.ModelNotFoundError("No model is called x."))
+    turn, outlet, mail = rewritten(driver)
+    failed = wait_for(outlet, mail, Failed)[-1]
+    assert isinstance(failed, Failed) and failed.turn == turn and "could not be loaded" in failed.text

@@ -42,6 +42,11 @@ def test_the_first_frame_waits_for_nothing_heavy(environment: dict[str, str]) ->
     assert loaded_by("import dgchat.app.chat", environment) == {"textual", "rich"}
 
 
+def test_the_editor_is_painted_without_torch(environment: dict[str, str]) -> None:
+    loaded = loaded_by("import dgchat.editor.app, dgchat.editor.screen, dgchat.editor.proposals", environment)
+    assert not loaded & {"torch", "transformers", "huggingface_hub", "dgengine", "numpy"}
+
+
 def test_the_version_takes_at_most_ten_times_an_empty_interpreter(
     command: list[str], environment: dict[str, str]
 ) -> None:

@@ -27,8 +27,19 @@ def test_the_default_keys_do_one_thing_each() -> None:
 
 
 def test_ctrl_c_and_the_keys_of_the_terminal_are_left_alone() -> None:
-    taken = {key for name in KEYS for key in keys_of(name, {})}
+    taken = {key for name in KEYS for key in keys_of(name, {}) if KEYS[name].group != "editor"}
     assert not taken & {Keys.ControlC.value, "ctrl+z", "ctrl+s", "ctrl+backslash"}
+
+
+def test_the_editor_has_the_keys_of_editors() -> None:
+    names = {key: name for name in KEYS for key in keys_of(name, {}) if KEYS[name].group == "editor"}
+    assert [names.get(key) for key in ("ctrl+s", "ctrl+z", "ctrl+y", "ctrl+f")] == ["save", "undo", "redo", "find"]
+    assert Keys.ControlC.value not in names
+
+
+def test_a_key_may_mean_one_thing_in_the_text_and_another_among_candidates() -> None:
+    assert clashes({"retry": "ctrl+s"}) == []
+    assert clashes({"retry": "enter"}) == ["The key enter is set for accept and retry; the first one has it."]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +63,9 @@ def test_what_is_wrong_with_a_key_is_told(name: str, value: Any, said: str | Non
 
 
 def test_own_keys_win_and_clashes_are_told() -> None:
-    own = {"watch": "f9 , f10", "panel": "f9"}
-    assert keys_of("watch", own) == ["f9", "f10"] and keys_of("mode", own) == ["f3"]
-    assert clashes(own) == ["The key f9 is set for watch and panel; the first one has it."]
+    own = {"watch": "f11 , f10", "panel": "f11"}
+    assert keys_of("watch", own) == ["f11", "f10"] and keys_of("mode", own) == ["f3"]
+    assert clashes(own) == ["The key f11 is set for watch and panel; the first one has it."]
 
 
 @pytest.mark.parametrize(

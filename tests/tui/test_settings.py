@@ -116,9 +116,9 @@ def test_the_report_names_every_setting(tmp_path: Path) -> None:
 
 
 def test_own_keys(tmp_path: Path) -> None:
-    found = settings(tmp_path, '[keys]\nstop = "f9"\nwatch = "f9, ctrl+w"\n')
-    assert found.keys == {"stop": "f9", "watch": "f9, ctrl+w"}
-    assert found.warnings == ("The key f9 is set for stop and watch; the first one has it.",)
+    found = settings(tmp_path, '[keys]\nstop = "f12"\nwatch = "f12, ctrl+w"\n')
+    assert found.keys == {"stop": "f12", "watch": "f12, ctrl+w"}
+    assert found.warnings == ("The key f12 is set for stop and watch; the first one has it.",)
     assert settings(tmp_path).keys == {}
 
 

@@ -8,8 +8,8 @@ import re
 from pocket.corpus.base import Task, Turn, is_held_out
 from pocket.corpus.phrasing import careless
 
-# What is asked for, and its members in alphabetical order. An answer takes
-# neighbours, so that one choice settles it.
+# What is asked for, and its members in alphabetical order. An answer takes the first ones or the last ones,
+# so that one choice settles it: with any neighbours, two choices met on the canvas ("rope, rope, saw").
 GROUPS: dict[str, tuple[str, ...]] = {
     "animals that live in water": ("crab", "duck", "fish", "frog", "otter", "turtle", "whale"),
     "animals that live in the forest": ("badger", "bear", "deer", "fox", "owl", "squirrel", "wolf"),
@@ -82,7 +82,7 @@ def sample(rng: random.Random, held_out: bool) -> Turn:
     """A list turn; held out are pairs of group and count."""
     group, count = rng.choice(QUESTIONS[held_out])
     numbered = rng.random() < 0.25
-    first = rng.randrange(len(GROUPS[group]) - count + 1)
+    first = rng.choice((0, len(GROUPS[group]) - count))
     items = GROUPS[group][first : first + count]
     prompt = rng.choice(NUMBERED_PROMPTS if numbered else PROMPTS).format(n=NUMBERS[count - 2], g=group)
     if rng.random() < 0.5:
@@ -97,9 +97,7 @@ def follow_up(rng: random.Random, turn: Turn, held_out: bool) -> Turn | None:
     if turn.facts["numbered"]:
         return None
     answer = _as_list(turn.facts["items"], numbered=True)
-    return Turn(
-        "list", careless(rng, rng.choice(MORE_PROMPTS)), answer, turn.facts | {"numbered": True, "same": True}
-    )
+    return Turn("list", careless(rng, rng.choice(MORE_PROMPTS)), answer, turn.facts | {"numbered": True, "same": True})
 
 
 def check(turn: Turn, text: str) -> str | None:

@@ -127,13 +127,9 @@ def _turn(rng: random.Random, kind: str, word: str, topic: str, prompt: str) -> 
     return Turn(kind, careless(rng, prompt), _answer(rng, kind, word, topic), {"word": word, "topic": topic})
 
 
-def _combinations(
-    kind: str, prompts: Mapping[str, Iterable[str]], held_out: bool
-) -> list[tuple[str, str, str]]:
+def _combinations(kind: str, prompts: Mapping[str, Iterable[str]], held_out: bool) -> list[tuple[str, str, str]]:
     """(word, topic, prompt) of all questions that are, or are not, kept from training."""
-    every = [
-        (word, topic, prompt) for word in FACTS[kind] for topic, forms in prompts.items() for prompt in forms
-    ]
+    every = [(word, topic, prompt) for word in FACTS[kind] for topic, forms in prompts.items() for prompt in forms]
     return [c for c in every if is_held_out(kind, *c) is held_out]
 
 

@@ -109,9 +109,7 @@ BEINGS: dict[str, Being] = ANIMALS | PEOPLE
 NAMES: tuple[str, ...] = tuple(name for being in BEINGS.values() for name in being.names)
 
 ANIMAL_FACTS: dict[str, AnimalFacts] = {
-    "fox": AnimalFacts(
-        "has a red coat and a bushy tail", "mice and berries", "in a den in the forest", "barks"
-    ),
+    "fox": AnimalFacts("has a red coat and a bushy tail", "mice and berries", "in a den in the forest", "barks"),
     "owl": AnimalFacts("has big eyes and hunts at night", "mice", "in a hollow tree", "hoots"),
     "bear": AnimalFacts("is large and strong", "fish and honey", "in a cave", "growls"),
     "rabbit": AnimalFacts("has long ears and hops fast", "grass and clover", "in a burrow", "squeaks"),

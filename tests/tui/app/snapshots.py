@@ -47,9 +47,9 @@ async def settled(pilot: Player) -> str:
     pytest.fail("the screen does not come to rest")
 
 
-async def check(pilot: Player, name: str) -> None:
+async def check(pilot: Player, name: str, folder: Path = FOLDER) -> None:
     """Compares the screen with the file of this name."""
-    found, path = await settled(pilot), FOLDER / f"{name}.txt"
+    found, path = await settled(pilot), folder / f"{name}.txt"
     if os.environ.get("WRITE_SNAPSHOTS"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(found, "utf-8")

@@ -116,10 +116,19 @@ async def test_of_a_long_chat_the_last_messages_are_shown_and_a_button_leads_to_
         screen(app).transcript.messages.scroll_home(animate=False)
         await until(pilot, lambda: "earlier messages" in shown(app))
         await pilot.click("#earlier")
-        await until(pilot, lambda: len(questions(app)) == 160)
+        await until(pilot, lambda: len(questions(app)) == 60)
         # What was in sight is still in sight, and the others are above it.
         await until(pilot, lambda: "question 130" in shown(app))
         assert not screen(app).transcript.follows and screen(app).transcript.messages.scroll_y > 0
+        assert "↑ 200 earlier messages" in transcript(app)[0] and transcript(app)[1] == "question 100"
+        for count in (90, 120, 150, 160):
+            await until(pilot, lambda: screen(app).transcript.messages.scroll_y > 0)
+            screen(app).transcript.messages.scroll_home(animate=False)
+            await until(pilot, lambda: "earlier messages" in shown(app))
+            await pilot.click("#earlier")
+            await until(pilot, lambda count=count: len(questions(app)) == count)  # type: ignore[misc]
+        assert not screen(app).query("#earlier")
+        assert [transcript(app)[place] for place in (0, -1)] == ["question 0", "answer 159"]
         await pilot.press("ctrl+end")
         await until(pilot, lambda: "answer 159" in shown(app))
         await ask(pilot, "Go on")

@@ -52,9 +52,7 @@ class Browser:
 
     def press(self, *keys: str) -> None:
         """Types keys, by the names of `KEYS` or themselves."""
-        strokes = [
-            {"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")
-        ]
+        strokes = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
         self._post("/actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
 
     def point(self, x: float, y: float) -> None:

@@ -1,0 +1,1 @@
+"""`dgchat infill`: spans of a file, or of text that is piped through, rewritten in place."""

@@ -1,0 +1,132 @@
+"""`dgchat models`: the models that are known, and those that are here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from dgchat.exits import Exit
+from dgchat.models.fits import fits
+from dgchat.notes import Notes
+from dgchat.sanitize import clean_line
+from dgengine import hub
+
+_TITLES = ("NAME", "MODEL", "SIZE", "HERE", "FITS")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, as `dgchat models --json` prints it.
+
+    Attributes:
+        name: what --model takes.
+        repo: its name on the hub; None for the built-in model.
+        format: how its weights are kept; None where that is not known.
+        bytes: of all its files; None where that is not known.
+        state: "whole", "partial" or "none".
+        bytes_here: of `bytes`, how many are here.
+        bytes_on_disk: what all versions and parts of it take.
+        commit: the version that is here; None for none.
+        path: its directory, where it is whole.
+        fits: whether this machine can run it, in words; None where that cannot be told.
+    """
+
+    name: str
+    repo: str | None
+    format: str | None
+    bytes: int | None
+    state: str
+    bytes_here: int
+    bytes_on_disk: int
+    commit: str | None
+    path: str | None
+    fits: str | None = None
+
+
+def models(words: Sequence[str], as_json: bool, quiet: bool, out: TextIO | None = None) -> Exit:
+    """Prints the table, or a JSON array.
+
+    Raises:
+        click.UsageError: there are words.
+    """
+    if words:
+        raise click.UsageError("dgchat models takes no words; as a prompt: dgchat -- models ...")
+    out = out or sys.stdout
+    found = rows()
+    if as_json:
+        out.write(json.dumps([asdict(row) for row in found], indent=2) + "\n")
+        return Exit.FINE
+    for line in table(found):
+        out.write(f"{line}\n")
+    if out.isatty():
+        Notes(sys.stderr, quiet).say("dgchat pull NAME fetches one, --model NAME runs it, dgchat rm NAME removes it.")
+    return Exit.FINE
+
+
+def rows(judge: Callable[[hub.KnownModel], str | None] | None = None) -> list[Row]:
+    """The built-in model, the known ones, then what else the cache holds."""
+    judge = judge or fits()
+    cached = {model.repo: model for model in hub.cached_models()}
+    known = [_row(model, cached.pop(model.repo, None), judge(model) if judge else None) for model in hub.KNOWN]
+    return [_built_in(), *known, *(_row(None, model, None) for model in cached.values())]
+
+
+def _row(model: hub.KnownModel | None, cached: hub.CachedModel | None, fit: str | None) -> Row:
+    """A known model, a cached one, or one that is both."""
+    repo = model.repo if model else cached.repo if cached else ""
+    name, form, size = (model.short, model.format, model.bytes) if model else (repo, None, None)
+    if cached is None:
+        return Row(name, repo, form, size, "none", 0, 0, None, None, fit)
+    whole = cached.state is hub.State.WHOLE
+    return Row(
+        name=name,
+        repo=repo,
+        format=form,
+        bytes=cached.total or (cached.disk_bytes if whole else size),
+        state=cached.state.value,
+        bytes_here=cached.done or cached.disk_bytes,
+        bytes_on_disk=cached.disk_bytes,
+        commit=cached.commit,
+        path=str(cached.path) if whole else None,
+        fits=fit,
+    )
+
+
+def _built_in() -> Row:
+    from dgengine.engine import BUILT_IN, built_in_path
+
+    folder: Path = built_in_path()
+    size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    state = "whole" if (folder / "config.json").is_file() else "none"
+    return Row(BUILT_IN, None, "built in", size, state, size, size, None, str(folder), None)
+
+
+def table(found: Sequence[Row]) -> list[str]:
+    """The rows as lines; a column of which nothing is known is left out."""
+    cells = [_TITLES, *(_cells(row) for row in found)]
+    shown = [column for column in range(len(_TITLES)) if any(line[column] for line in cells[1:])]
+    widths = {column: max(len(line[column]) for line in cells) for column in shown}
+    return ["  ".join(_padded(line[column], column, widths[column]) for column in shown).rstrip() for line in cells]
+
+
+def _padded(text: str, column: int, width: int) -> str:
+    return text.rjust(width) if _TITLES[column] == "SIZE" else text.ljust(width)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    where = clean_line(row.repo) if row.repo else "built in"
+    name = "" if row.name == row.repo else row.name
+    return (name, where, hub.amount(row.bytes) if row.bytes else "", _here(row), row.fits or "")
+
+
+def _here(row: Row) -> str:
+    """ "whole", "38 %", or "-"."""
+    if row.state != "partial":
+        return "whole" if row.state == "whole" else "-"
+    return f"{100 * row.bytes_here // row.bytes} %" if row.bytes and row.bytes_here <= row.bytes else "a part"
