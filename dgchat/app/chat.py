@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,7 +32,6 @@ from dgchat.settings import Settings
 if TYPE_CHECKING:
     from dgengine import Engine
 
-_SWITCH = 0.001  # seconds that a thread may keep the others waiting: a key passes through three of them
 _GARBAGE = (700, 10, 100)  # as is usual, but what has lasted is searched ten times less often: that takes a frame
 
 
@@ -43,7 +41,6 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
     Raises:
         Failure: there is no such chat (exit code 4), or the app ended by an error of its own.
     """
-    sys.setswitchinterval(_SWITCH)
     gc.set_threshold(*_GARBAGE)
     with screen_alone():
         app = ChatApp(settings, _load, resume)

@@ -207,7 +207,7 @@ def diff_of(task: Task, candidate: Candidate, name: str) -> list[str]:
 
 def _heading(candidate: Candidate, count: int) -> str:
     joins = "joins well" if candidate.joins else "does not join well"
-    return clean_line(f"candidate {candidate.rank} of {count}: {joins}, score {candidate.score:.2f} nats a token")
+    return clean_line(f"candidate {candidate.rank} of {count}: {joins}, score {candidate.score:.2f}")
 
 
 def report(order: Order, task: Task, found: Found, written: bool = False) -> dict[str, Any]:

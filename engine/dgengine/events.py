@@ -148,7 +148,7 @@ class Candidate:
         replacements: what takes the place of each span of the request.
         text: the whole document with them; all else in it is as it was.
         joins: whether it passed the gate at the seams.
-        score: what it was ranked by, in nats a token, higher is better; to be compared within one request only.
+        score: what it was ranked by, higher is better; to be compared within one request only.
         seam: by how much the new text makes what follows it likelier or less likely than without it, in nats a token.
         fluency: mean log-probability of the new text's tokens, read from left to right, in nats.
         tokens: tokens of the new text.

@@ -56,7 +56,7 @@ def test_a_stream_is_behind_until_everything_announced_has_gone_out() -> None:
         assert os.read(end, 100).decode() == "one·two"
 
 
-def test_a_frame_is_written_in_one_piece_and_all_else_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_frame_is_written_in_one_piece_and_all_else_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with outlet() as (stream, _):
         monkeypatch.setattr(sys, "__stderr__", stream)
         driver = terminal.whole_frames(Recording)(app_of(FakeEngine()))
