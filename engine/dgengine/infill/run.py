@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dgengine.session import Session
 
 _CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
-_FINISHED = 4  # candidates that are finished at least; the others are given up after their first step
+_FINISHED = 8  # candidates that are finished at least; the others are given up after their first step
 _POOL_ELEMENTS = 2**28  # logits that all candidates together may have: 1 GiB of float32
 _BUDGET = 16  # canvases that prompt, text and canvas may come to
 _SPLICED_CANVASES = 2  # that a free rewrite may take beyond the length of what it replaces

@@ -165,7 +165,7 @@ def test_all_lengths_are_tried_for_a_step_and_the_least_doubtful_ones_finished()
     assert {step.block for step in steps if step.step == 1} == {hole.block for hole in of(events, Hole)}
     doubt = {step.block: float(step.entropy[~step.pinned].mean()) for step in steps if step.step == 1}
     went_on = {step.block for step in steps if step.step == 2}
-    assert len(went_on) == 4 == len(of(events, Block))
+    assert len(went_on) == 8 == len(of(events, Block))
     assert max(doubt[block] for block in went_on) <= min(doubt[block] for block in doubt.keys() - went_on) + 1e-6
 
 
