@@ -302,8 +302,13 @@ async def test_a_held_token_makes_its_candidate_the_first_to_be_shown(story: Pat
         await step(pilot, engine, 1)
         rewrite = screen(app)._rewrite
         assert rewrite is not None
+        await until(pilot, lambda: 1 in rewrite.forming and rewrite.forming[1].step is not None)
         rewrite.shown, rewrite.held = 1, True
-        await pilot.press("space", "p", "space")
+        await pilot.press("space")
+        await until(pilot, lambda: screen(app).frozen)
+        await pilot.press("p", "space")
+        await until(pilot, lambda: not screen(app).frozen)
+        assert rewrite.steered == 1
         await finish(pilot, engine)
         panel = proposals(app)
         assert panel is not None and panel.place == 1
