@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer as ChatTokenizer
     from dgengine.chat import EncodedChat as EncodedChat
     from dgengine.control import Control as Control
+    from dgengine.conversion import convert as convert
     from dgengine.engine import Engine as Engine
     from dgengine.engine import EngineInfo as EngineInfo
     from dgengine.errors import ChatTemplateError as ChatTemplateError
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "chat": ("ChatTokenizer", "EncodedChat"),
     "control": ("Control",),
+    "conversion": ("convert",),
     "engine": ("Engine", "EngineInfo"),
     "errors": (
         "ChatTemplateError",

@@ -1,7 +1,8 @@
-"""Loads a model from a Hugging Face model directory.
+"""Loads a model from a Hugging Face model directory, plain or quantised.
 
 Strict: every tensor of the file is either one that the model needs, with exactly the shape that the configuration
 implies, or one that is known to be set aside. Nothing is left as it was allocated. Only safetensors files are read.
+How each matrix is stored its own keys tell (`dgengine.layouts`).
 """
 
 from __future__ import annotations
@@ -10,21 +11,19 @@ import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from dgengine.config import ModelConfig, read_json
+from dgengine.config import ModelConfig
 from dgengine.errors import CheckpointError
+from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
-from dgengine.weights import EMBEDDING, Shape, build, expected_shapes
+from dgengine.quantized.forms import Recipe
+from dgengine.reading import Reader
+from dgengine.tensor_files import INDEX, SINGLE, Shape, TensorFiles, shown, weight_files
+from dgengine.weights import EMBEDDING, Report, build, expected_shapes
 
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 _VISION = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 _NAMED = 5  # how many offenders an error lists
 
 # Second names of tensors that the file holds under a first: the tied head, and what encoder and decoder share.
@@ -34,94 +33,62 @@ _ALIASES = (
 )
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+def load_model(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    recipe: Recipe = Recipe(),  # noqa: B008 - frozen
+    report: Report = lambda done: None,
+) -> Model:
     """Loads the text model of a directory with config.json and safetensors, in one file or in shards with an index.
 
-    Weights stored in another floating dtype are converted. The files are memory-mapped. Vision tensors are recognised
-    and not loaded. Needs no tokenizer.
+    The files are memory-mapped and gone through once. Plain weights stored in another floating dtype are converted;
+    quantised ones stay as they are, and are decoded when used. Vision tensors are recognised and not loaded. Needs no
+    tokenizer.
 
     Args:
         path: the model directory.
         device: where the weights go.
-        dtype: of weights, activations and cache: float32 or bfloat16.
+        dtype: of plain weights, activations and cache: float32 or bfloat16.
+        recipe: what to quantise while loading.
+        report: told the share that is done, layer by layer.
 
     Raises:
         ConfigError: another architecture, or something that the engine does not support.
-        CheckpointError: a file or tensor that is missing, unexpected, misshapen, unreadable or corrupted.
+        CheckpointError: a file or tensor that is missing, unexpected, misshapen, unreadable or corrupted, or that the
+            recipe does not fit.
         ValueError: another dtype.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"the engine computes in float32 or bfloat16, not in {dtype}")
     folder = Path(path)
-    _refuse_other_forms(folder)
-    config = ModelConfig.from_directory(folder)
     with ExitStack() as stack:
-        tensors = TensorFiles(_weight_files(folder), torch.device(device), dtype, stack)
-        _check(tensors, config, folder)
-        return Model(config, build(config, tensors.take))
+        config, files, layout = open_checkpoint(folder, stack)
+        reader = Reader(files, layout, torch.device(device), dtype, recipe)
+        return Model(config, build(config, reader, report))
 
 
-class TensorFiles:
-    """The tensors of several open safetensors files, by name."""
+def open_checkpoint(folder: Path, stack: ExitStack) -> tuple[ModelConfig, TensorFiles, Layout]:
+    """Opens a model directory and checks that it holds a whole model; `stack` closes its files.
 
-    def __init__(self, files: list[Path], device: torch.device, dtype: torch.dtype, stack: ExitStack) -> None:
-        """Opens `files`; `stack` closes them.
-
-        Raises:
-            CheckpointError: a file is unreadable or corrupted, or two hold a tensor of the same name.
-        """
-        self._device = device
-        self._dtype = dtype
-        self._homes: dict[str, tuple[Path, Any]] = {}
-        for file in files:
-            handle = stack.enter_context(_open(file, device))
-            for name in handle.keys():  # noqa: SIM118 - not a mapping
-                if name in self._homes:
-                    raise CheckpointError(f"{file} and {self._homes[name][0]} both hold the tensor {name}.")
-                self._homes[name] = (file, handle)
-
-    @property
-    def names(self) -> set[str]:
-        """The names of all tensors."""
-        return set(self._homes)
-
-    def describe(self, name: str) -> tuple[Shape, str]:
-        """Shape and safetensors dtype of a tensor, without reading it."""
-        _, handle = self._homes[name]
-        view = handle.get_slice(name)
-        return tuple(view.get_shape()), view.get_dtype()
-
-    def take(self, name: str) -> Tensor:
-        """Reads a tensor onto the device, in the model's dtype.
-
-        Raises:
-            CheckpointError: the file cannot be read there.
-        """
-        file, handle = self._homes[name]
-        try:
-            tensor: Tensor = handle.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"The tensor {name} cannot be read from {file}: {_reason(error)}.") from error
-        return tensor.to(self._dtype)
+    Raises:
+        ConfigError, CheckpointError: as `load_model`.
+    """
+    refuse_other_forms(folder)
+    config = ModelConfig.from_directory(folder)
+    files = TensorFiles(weight_files(folder), stack)
+    layout = detect(expected_shapes(config), files)
+    _check(files, layout, folder)
+    return config, files, layout
 
 
-def _open(file: Path, device: torch.device) -> Any:
-    try:
-        return safe_open(file, framework="pt", device=str(device))
-    except SafetensorError as error:
-        message = f"{file} is not a whole safetensors file (truncated or corrupted?): {_reason(error)}."
-        raise CheckpointError(message) from error
-    except FileNotFoundError as error:
-        raise CheckpointError(f"The weight file {file} is missing.") from error
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {_reason(error)}.") from error
+def is_vision(name: str) -> bool:
+    """Whether a tensor belongs to the vision tower, which is not loaded."""
+    return name.startswith(_VISION)
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
-
-
-def _refuse_other_forms(folder: Path) -> None:
+def refuse_other_forms(folder: Path) -> None:
+    """Raises CheckpointError for what is no directory of safetensors files."""
     if folder.suffix == ".gguf" or (folder.is_dir() and any(folder.glob("*.gguf")) and not _has_weights(folder)):
         raise CheckpointError(f"{folder} is in GGUF format, which is not supported; use a safetensors checkpoint.")
     if not folder.exists():
@@ -131,56 +98,49 @@ def _refuse_other_forms(folder: Path) -> None:
 
 
 def _has_weights(folder: Path) -> bool:
-    return (folder / _SINGLE).exists() or (folder / _INDEX).exists()
+    return (folder / SINGLE).exists() or (folder / INDEX).exists()
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _INDEX).exists():
-        return _shards(folder)
-    if (folder / _SINGLE).exists():
-        return [folder / _SINGLE]
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        raise CheckpointError(
-            f"{folder} holds its weights as pickle, which can run code and is never loaded; convert it to safetensors."
-        )
-    raise CheckpointError(f"{folder} holds no weights: neither {_SINGLE} nor {_INDEX}.")
-
-
-def _shards(folder: Path) -> list[Path]:
-    weight_map = read_json(folder / _INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{folder / _INDEX} has no weight_map.")
-    names = sorted({str(name) for name in weight_map.values()})
-    for name in names:
-        if Path(name).name != name:
-            raise CheckpointError(f"{folder / _INDEX} names the file {name!r} outside the model directory.")
-    return [folder / name for name in names]
-
-
-def _check(tensors: TensorFiles, config: ModelConfig, folder: Path) -> None:
-    """Raises CheckpointError unless the files hold exactly the tensors of `config`."""
-    expected = expected_shapes(config)
-    if missing := expected.keys() - tensors.names:
+def _check(files: TensorFiles, layout: Layout, folder: Path) -> None:
+    """Raises CheckpointError unless the files hold exactly the tensors of `layout`."""
+    needed = layout.tensors()
+    if missing := needed.keys() - files.names:
         raise CheckpointError(f"{folder} lacks {_listed(missing)}.")
-    extra = {name for name in tensors.names - expected.keys() if not name.startswith(_VISION)}
-    aliases = {name: first for name in extra if (first := _first_name(name)) in expected}
+    optional = {name: expected for name, expected in layout.optional().items() if name in files}
+    extra = {name for name in files.names - needed.keys() - optional.keys() if not is_vision(name)}
+    known = needed | optional
+    aliases = {name: first for name in extra if (first := _first_name(name)) in known}
     if unexpected := extra - aliases.keys():
         raise CheckpointError(f"{folder} holds {_listed(unexpected)}, which this architecture does not have.")
-    shapes = expected | {name: expected[first] for name, first in aliases.items()}
-    for name, shape in sorted(shapes.items()):
-        _check_form(name, shape, *tensors.describe(name))
+    known |= {name: known[first] for name, first in aliases.items()}
+    for name, expected in sorted(known.items()):
+        _check_form(name, expected, *files.describe(name))
     for name, first in sorted(aliases.items()):
-        if not torch.equal(tensors.take(name), tensors.take(first)):
+        if first in needed and not _same(files, name, first):
             raise CheckpointError(f"The tensor {name} differs from {first}, to which it should be tied.")
 
 
-def _check_form(name: str, expected: Shape, shape: Shape, dtype: str) -> None:
-    if shape != expected:
+def _check_form(name: str, expected: Expected, shape: Shape, dtype: str) -> None:
+    if shape not in expected.shapes:
         raise CheckpointError(
-            f"The tensor {name} has the shape {list(shape)}; the configuration asks for {list(expected)}."
+            f"The tensor {name} has the shape {list(shape)}; the configuration asks for {list(expected.shapes[0])}."
         )
-    if dtype not in _FLOATS:
-        raise CheckpointError(f"The tensor {name} is stored as {dtype}; only plain floating-point weights are read.")
+    if dtype not in expected.dtypes:
+        needed = "only plain floating-point weights are read" if expected.dtypes == FLOATS else _dtypes(expected)
+        raise CheckpointError(f"The tensor {name} is stored as {dtype}; {needed}.")
+
+
+def _dtypes(expected: Expected) -> str:
+    return f"it must be {' or '.join(sorted(expected.dtypes))}"
+
+
+def _same(files: TensorFiles, name: str, first: str) -> bool:
+    one, other = files.raw(name), files.raw(first)
+    if one.dtype != other.dtype:
+        return torch.equal(one.float(), other.float())
+    if one.dtype == torch.float8_e4m3fn:
+        return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+    return torch.equal(one, other)
 
 
 def _first_name(name: str) -> str:
@@ -191,6 +151,6 @@ def _first_name(name: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
+    ordered = sorted(map(shown, names))
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
     return f"the tensor{'s' if len(ordered) > 1 else ''} {', '.join(ordered[:_NAMED])}{more}"

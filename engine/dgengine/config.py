@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,11 @@ from dgengine.errors import CheckpointError, ConfigError
 MODEL_TYPE = "diffusion_gemma"
 LayerKind: TypeAlias = Literal["sliding", "full"]
 
+QUANTIZATION_METHODS = ("modelopt", "compressed-tensors")
+"""The values of `quantization_config.quant_method` whose checkpoints can be read."""
+
+_MOST = {"num_hidden_layers": 1024, "num_experts": 4096, "canvas_length": 65536}
+_MOST_OF_ANYTHING = 2**40
 _ACTIVATION = "gelu_pytorch_tanh"
 _POSITIVE = (
     "vocab_size",
@@ -47,7 +53,7 @@ class RopeConfig:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.theta > 0 and 0 <= self.rotated <= 1 and self.factor > 0):
+        if not (0 < self.theta < inf and 0 <= self.rotated <= 1 and 0 < self.factor < inf):
             raise ConfigError(f"The rope parameters of the configuration are out of range: {self}.")
 
 
@@ -150,7 +156,14 @@ class ModelConfig:
             ConfigError: another architecture, or something that the engine does not support.
         """
         _refuse_unsupported(data)
-        return _from_reference(_reference_config(data))
+        reference = _reference_config(data)
+        try:
+            return _from_reference(reference)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ConfigError(f"config.json is not a valid {MODEL_TYPE!r} configuration: {_reason(error)}") from error
+
+
+_LARGEST_JSON = 64 * 2**20  # the index of 47,000 tensors takes 6 MB
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -160,16 +173,25 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, unreadable, or not a JSON object.
     """
     try:
+        _refuse_unreadable(path)
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} holds no {path.name}, so it is not a model directory.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold a JSON object.")
     return data
+
+
+def _refuse_unreadable(path: Path) -> None:
+    """Raises CheckpointError for a file that would not be read in bounded time and memory."""
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise CheckpointError(f"{path} cannot be read: it is no regular file.")
+    if path.exists() and path.stat().st_size > _LARGEST_JSON:
+        raise CheckpointError(f"{path} is too large to be what its name says.")
 
 
 def _refuse_unsupported(data: dict[str, Any]) -> None:
@@ -177,16 +199,33 @@ def _refuse_unsupported(data: dict[str, Any]) -> None:
     if model_type != MODEL_TYPE:
         name = model_type or ", ".join(map(str, data.get("architectures") or ())) or "unnamed"
         raise ConfigError(f"This model's architecture is {name!r}; the engine runs {MODEL_TYPE!r} only.")
-    if quantization := data.get("quantization_config"):
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        raise ConfigError(f"This checkpoint is quantised ({method}), which this version cannot read; use bfloat16.")
+    _refuse_other_quantization(data.get("quantization_config"))
     text = data.get("text_config")
     if not isinstance(text, dict):
         raise ConfigError("config.json has no text_config, so the model's dimensions are unknown.")
+    _refuse_absurd(data, text)
     if text.get("use_bidirectional_attention") == "all":
         raise ConfigError('A model with use_bidirectional_attention: "all" is not supported.')
     if data.get("tie_word_embeddings") is False or text.get("tie_word_embeddings") is False:
         raise ConfigError("A model with untied word embeddings is not supported.")
+
+
+def _refuse_other_quantization(quantization: Any) -> None:
+    """What is quantised, and how, the tensors tell; but of a method that is not known their names say nothing."""
+    if not quantization:
+        return
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+    if method not in QUANTIZATION_METHODS:
+        known = " and ".join(QUANTIZATION_METHODS)
+        raise ConfigError(f"This checkpoint is quantised by {method!r}, which is not supported; only {known} are.")
+
+
+def _refuse_absurd(data: dict[str, Any], text: dict[str, Any]) -> None:
+    """Bounds what is built from a number alone, before any file could contradict it."""
+    for name, value in (*text.items(), ("canvas_length", data.get("canvas_length"))):
+        limit = _MOST.get(name, _MOST_OF_ANYTHING)
+        if isinstance(value, int | float) and not abs(value) <= limit:
+            raise ConfigError(f"The configuration has {name} = {str(value)[:20]}, which is beyond all measure.")
 
 
 def _reference_config(data: dict[str, Any]) -> Any:
@@ -195,10 +234,13 @@ def _reference_config(data: dict[str, Any]) -> Any:
     from transformers import DiffusionGemmaConfig
 
     try:
-        return DiffusionGemmaConfig.from_dict(data)
-    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"config.json is not a valid {MODEL_TYPE!r} configuration: {reason}") from error
+        return DiffusionGemmaConfig.from_dict({name: data[name] for name in data if name != "quantization_config"})
+    except (StrictDataclassError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ConfigError(f"config.json is not a valid {MODEL_TYPE!r} configuration: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _from_reference(reference: Any) -> ModelConfig:
@@ -236,7 +278,7 @@ def _rope(parameters: dict[str, Any], layer_type: str) -> RopeConfig:
     if own is None:
         raise ConfigError(f"The configuration has no rope parameters for {layer_type!r}.")
     if own.get("rope_type") == "default" and own.get("partial_rotary_factor", 1.0) == 1.0:
-        return RopeConfig(own["rope_theta"])
+        return RopeConfig(float(own["rope_theta"]))
     if own.get("rope_type") == "proportional":
-        return RopeConfig(own["rope_theta"], own.get("partial_rotary_factor", 1.0), own.get("factor", 1.0))
+        return RopeConfig(float(own["rope_theta"]), own.get("partial_rotary_factor", 1.0), own.get("factor", 1.0))
     raise ConfigError(f"The rope type {own.get('rope_type')!r} of {layer_type!r} is not supported.")

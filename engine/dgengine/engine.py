@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import torch
 
     from dgengine.chat import ChatTokenizer, EncodedChat, Message
+    from dgengine.quantized.forms import Recipe
     from dgengine.session import Session
 
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with what is being done ("download", "load") and how much of it is done, 0 to 1."""
 
 BUILT_IN = "pocket"
-_PRECISIONS = ("auto", "float32", "bfloat16")
-_LATER_PRECISIONS = ("nvfp4", "fp8", "nf4")
+_PLAIN_PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class EngineInfo:
         vocab_size: token ids go from 0 to one below.
         context_length: tokens that prompt and answer may come to.
         device: "cpu", "cuda:0".
-        precision: "float32" or "bfloat16".
+        precision: how the experts are held: "float32", "bfloat16", "nvfp4", "fp8", "nf4".
         weight_bytes: memory that the weights take.
     """
 
@@ -72,7 +72,7 @@ class Engine:
             vocab_size=model.config.vocab_size,
             context_length=model.config.max_position_embeddings,
             device=str(model.device),
-            precision=str(model.dtype).removeprefix("torch."),
+            precision=model.expert_form or str(model.dtype).removeprefix("torch."),
             weight_bytes=model.weight_bytes(),
         )
 
@@ -92,7 +92,9 @@ class Engine:
                 ("nvfp4"), or a hub id ("org/name", "org/name@revision"). What the hub's cache has nothing of is
                 downloaded once, see `dgengine.hub.pull`; what it has a part of only is refused.
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
-            precision: "auto" (bfloat16 on CUDA, float32 on the CPU), "float32", "bfloat16".
+            precision: "auto" (bfloat16 on CUDA, float32 on the CPU), "float32", "bfloat16": of what is not stored
+                quantised. "nvfp4" or "nf4" quantises plain experts while loading, "fp8" experts and dense projections,
+                "nvfp4+fp8" experts and dense projections each to its own; the rest is as in "auto".
             offline: take a hub id from the cache alone.
             progress: told how far it is.
 
@@ -101,12 +103,12 @@ class Engine:
         """
         report = progress or (lambda stage, done: None)
         place = _device(device)
-        dtype = _dtype(precision, place)
+        dtype, recipe = _dtype_and_recipe(precision, place)
         path = find_model(name, offline, report)
         from dgengine.checkpoint import load_model
 
         report("load", 0.0)
-        model = load_model(path, device=place, dtype=dtype)
+        model = load_model(path, place, dtype, recipe, lambda done: report("load", done))
         engine = cls(model, path, str(name))
         report("load", 1.0)
         return engine
@@ -187,7 +189,7 @@ def read_generation_config(path: Path) -> GenerationConfig:
         return {}
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} must hold a JSON object, not a {type(config).__name__}.")
@@ -247,13 +249,15 @@ def _device(device: str) -> torch.device:
     return place
 
 
-def _dtype(precision: str, place: torch.device) -> torch.dtype:
+def _dtype_and_recipe(precision: str, place: torch.device) -> tuple[torch.dtype, Recipe]:
     import torch
 
-    if precision in _LATER_PRECISIONS:
-        raise DeviceError(f"Precision {precision!r} is not there in this version: give auto, float32 or bfloat16.")
-    if precision not in _PRECISIONS:
-        raise DeviceError(f"There is no precision {precision!r}: give auto, float32 or bfloat16.")
-    if precision == "auto":
-        return torch.bfloat16 if place.type == "cuda" else torch.float32
-    return torch.float32 if precision == "float32" else torch.bfloat16
+    from dgengine.quantized.forms import EXPERT_FORMS, Recipe, recipe_of
+
+    recipe = Recipe() if precision in _PLAIN_PRECISIONS else recipe_of(precision)
+    if recipe is None:
+        known = ", ".join((*_PLAIN_PRECISIONS, *EXPERT_FORMS))
+        raise DeviceError(f"There is no precision {precision!r}: give one of {known}.")
+    if precision in ("float32", "bfloat16"):
+        return getattr(torch, precision), recipe
+    return torch.bfloat16 if place.type == "cuda" else torch.float32, recipe

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dgengine.moe import apply_experts, route, route_all
-from dgengine.norm import gated_gelu, rms_norm
+from dgengine.norm import rms_norm
 from dgengine.weights import JoinedBranches, SeparateBranches
 
 
@@ -34,7 +34,7 @@ def feed_forward(
 def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
     """[2, N, D]: the dense MLP's output, and the experts'."""
     normed = rms_norm(residual, None, eps, torch.float32)
-    dense = gated_gelu((normed * w.pre_dense).to(dtype) @ w.gate_up).to(dtype) @ w.down
+    dense = w.down(w.gate_up((normed * w.pre_dense).to(dtype))[0].to(dtype))
     scores = (normed * w.pre_router).to(dtype) @ w.router
     weights, chosen = route(scores, top_k, w.per_expert_scale)
     routed = apply_experts((normed * w.pre_experts).to(dtype), weights, chosen, w.experts_gate_up, w.experts_down)

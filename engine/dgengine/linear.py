@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dgengine.norm import gated_gelu
+from dgengine.quantized.matrices import QuantizedLinear
 
 _ONEDNN = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
 
@@ -48,6 +49,11 @@ class PlainLinear:
 
     matrix: Tensor  # [I, O]
 
+    @property
+    def width(self) -> int:
+        """O."""
+        return self.matrix.shape[1]
+
     def __call__(self, x: Tensor) -> Tensor:
         return x @ self.matrix
 
@@ -56,6 +62,27 @@ class PlainLinear:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.matrix,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedLinear:
+    """A `Linear` of several that read the same input, side by side: what is stored in different forms stays apart."""
+
+    parts: tuple[PlainLinear | QuantizedLinear, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.columns_from(0, x)
+
+    def columns_from(self, first: int, x: Tensor) -> Tensor:
+        outputs = []
+        for part in self.parts:
+            if first < part.width:
+                outputs.append(part.columns_from(first, x) if first > 0 else part(x))
+            first -= part.width
+        return torch.cat(outputs, dim=-1)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(tensor for part in self.parts for tensor in part.tensors())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

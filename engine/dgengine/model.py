@@ -18,8 +18,10 @@ from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
 from dgengine.norm import add_rms_norm, rms_norm
+from dgengine.quantized.base import Form
+from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
-from dgengine.weights import Conditioning, LayerWeights, Weights, expected_shapes
+from dgengine.weights import Conditioning, LayerWeights, SeparateBranches, Weights, expected_shapes
 
 # A roll-back of up to this many tokens never has to encode again (KVCache).
 _SLACK = {"cpu": 8192}
@@ -90,6 +92,13 @@ class Model:
     def weight_bytes(self) -> int:
         """Bytes of the weights as held, fused and converted."""
         return sum(tensor.nbytes for tensor in self._weights.tensors())
+
+    @property
+    def expert_form(self) -> Form | None:
+        """How the experts are coded; None where they are plain. Layers that differ go by the first."""
+        branches = self._weights.layers[0].branches
+        experts = branches.experts_gate_up if isinstance(branches, SeparateBranches) else None
+        return experts.stack.form if isinstance(experts, QuantizedExperts) else None
 
     def parameter_count(self) -> int:
         """Parameters of the text model as the checkpoint counts them, the tied head once."""

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from dgengine.norm import gated_gelu
+
+
+class Experts(Protocol):
+    """The matrices [I, O] of all experts of a layer."""
+
+    @property
+    def width(self) -> int:
+        """O."""
+
+    def __len__(self) -> int:
+        """How many experts."""
+
+    def matrix(self, expert: int, dtype: torch.dtype) -> Tensor:
+        """The matrix [I, O] of one expert, for one product."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainExperts:
+    """`Experts` as they are multiplied with."""
+
+    matrices: Tensor  # [E, I, O]
+
+    @property
+    def width(self) -> int:
+        """O."""
+        return self.matrices.shape[2]
+
+    def __len__(self) -> int:
+        return self.matrices.shape[0]
+
+    def matrix(self, expert: int, dtype: torch.dtype) -> Tensor:
+        return self.matrices[expert]
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.matrices,)
 
 
 def route(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,7 +66,7 @@ def route_all(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> Tensor:
     return weights.mul_(per_expert_scale)
 
 
-def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Experts, down: Experts) -> Tensor:
     """The weighted sum of each token's experts.
 
     Tokens are sorted by expert, so that each expert is one product over its tokens. The sum over a token's experts is
@@ -35,13 +76,13 @@ def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, do
         x: tokens [N, D].
         weights: float32 [N, K].
         index: experts of each token, int64 [N, K], all different.
-        gate_up: [E, D, 2F], the gate first.
-        down: [E, F, D].
+        gate_up: E matrices [D, 2F], the gate first.
+        down: E matrices [F, D].
     """
     count, top_k = index.shape
     flat = index.reshape(-1)
     order = flat.argsort(stable=True)  # [N * K], grouped by expert
-    per_expert = torch.bincount(flat, minlength=gate_up.shape[0]).tolist()
+    per_expert = torch.bincount(flat, minlength=len(gate_up)).tolist()
     hidden = _per_expert(x.index_select(0, order // top_k), gate_up, per_expert)
     grouped = _per_expert(gated_gelu(hidden).to(x.dtype), down, per_expert)
     place = torch.empty_like(order)
@@ -52,10 +93,10 @@ def apply_experts(x: Tensor, weights: Tensor, index: Tensor, gate_up: Tensor, do
     return torch.bmm(weights.unsqueeze(1), outputs).squeeze(1)
 
 
-def _per_expert(x: Tensor, matrices: Tensor, per_expert: list[int]) -> Tensor:
-    """x [M, in], grouped by expert, times each expert's matrix [E, in, out] -> [M, out]."""
-    out = x.new_empty(x.shape[0], matrices.shape[2])
-    for rows, matrix, result in zip(x.split(per_expert), matrices.unbind(), out.split(per_expert), strict=True):
+def _per_expert(x: Tensor, experts: Experts, per_expert: list[int]) -> Tensor:
+    """x [M, I], grouped by expert, times each expert's matrix [I, O] -> [M, O]. One matrix is in use at a time."""
+    out = x.new_empty(x.shape[0], experts.width)
+    for expert, (rows, result) in enumerate(zip(x.split(per_expert), out.split(per_expert), strict=True)):
         if rows.shape[0]:
-            torch.mm(rows, matrix, out=result)
+            torch.mm(rows, experts.matrix(expert, x.dtype), out=result)
     return out

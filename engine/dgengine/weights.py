@@ -6,25 +6,57 @@ computed has its matrices packed as well (`dgengine.linear`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from dgengine.config import LayerConfig, ModelConfig
-from dgengine.linear import Gated, JoinedGated, Linear, PlainLinear, packed_gated, packed_linear, transposed
+from dgengine.linear import (
+    Gated,
+    JoinedGated,
+    JoinedLinear,
+    Linear,
+    PlainLinear,
+    packed_gated,
+    packed_linear,
+    transposed,
+)
+from dgengine.moe import Experts, PlainExperts
+from dgengine.quantized.base import Quantized
+from dgengine.quantized.matrices import QuantizedExperts, QuantizedLinear
 
 Shape: TypeAlias = tuple[int, ...]
+Matrix: TypeAlias = Tensor | Quantized
+"""A matrix [out, in] or a stack of them [E, out, in]: plain, or in codes."""
 Take: TypeAlias = Callable[[str], Tensor]
-"""Gives the tensor of a checkpoint name, on the model's device, in its dtype."""
+"""Gives the tensor of a name."""
+Report: TypeAlias = Callable[[float], None]
+"""Told how much is done, 0 to 1."""
 
 EMBEDDING = "model.decoder.embed_tokens.weight"
 _NORM = "model.decoder.norm.weight"
 _CONDITIONING = "model.decoder.self_conditioning"
 # Columns of float32 in one AVX-512 register: a product whose last columns fill one needs no slow remainder.
 _VECTOR = 16
+
+
+class Source(Protocol):
+    """Where weights come from, by their names in a plain checkpoint; all are given on the model's device."""
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in the model's dtype."""
+
+    def matrix(self, name: str) -> Matrix:
+        """A projection [out, in], by its name without `.weight`; a plain one in the model's dtype."""
+
+    def experts(self, name: str) -> Matrix:
+        """A projection of all experts [E, out, in], by its name in a plain checkpoint; a plain one likewise."""
+
+    def is_plain(self, prefix: str) -> bool:
+        """Whether all matrices whose names begin with `prefix` and a dot are given as plain tensors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +76,14 @@ class SeparateBranches:
     """
 
     pre_dense: Tensor  # float32 [D], norm weight before the dense MLP
-    gate_up: Tensor  # [D, 2F]
-    down: Tensor  # [F, D]
+    gate_up: Gated  # [D, 2F]
+    down: Linear  # [F, D]
     pre_router: Tensor  # float32 [D], router scale times D**-0.5
     router: Tensor  # [D, E]
     per_expert_scale: Tensor  # float32 [E]
     pre_experts: Tensor  # float32 [D], norm weight before the experts
-    experts_gate_up: Tensor  # [E, D, 2X]
-    experts_down: Tensor  # [E, X, D]
+    experts_gate_up: Experts  # E times [D, 2X]
+    experts_down: Experts  # E times [X, D]
     post_norms: Tensor  # [2, 1, D], norms after the dense MLP and after the experts; float32 on a CPU
 
 
@@ -171,79 +203,100 @@ def encoder_scalar(index: int) -> str:
     return f"model.encoder.language_model.layers.{index}.layer_scalar"
 
 
-def build(config: ModelConfig, take: Take) -> Weights:
-    """Fuses the tensors that `take` gives for the names of `expected_shapes`, each taken once."""
-    layers = tuple(_build_layer(config, layer, index, take) for index, layer in enumerate(config.layers))
-    return Weights(take(EMBEDDING), take(_NORM), _build_conditioning(config, take), layers)
+def build(config: ModelConfig, source: Source, report: Report = lambda done: None) -> Weights:
+    """Fuses the tensors that `source` gives for the names of `expected_shapes`, each taken once, layer by layer.
+
+    Args:
+        report: told the share that is done after every layer.
+    """
+    layers = []
+    for index, layer in enumerate(config.layers):
+        layers.append(_build_layer(config, layer, index, source))
+        report((index + 1) / (len(config.layers) + 1))
+    conditioning = _build_conditioning(config, source)
+    return Weights(source.tensor(EMBEDDING), source.tensor(_NORM), conditioning, tuple(layers))
 
 
-def _build_conditioning(config: ModelConfig, take: Take) -> Conditioning:
-    gate, up, down = (take(f"{_CONDITIONING}.{name}_proj.weight") for name in ("gate", "up", "down"))
+def _build_conditioning(config: ModelConfig, source: Source) -> Conditioning:
+    gate, up, down = (source.matrix(f"{_CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
     return Conditioning(
-        pre_norm=take(f"{_CONDITIONING}.pre_norm.weight"),
+        pre_norm=source.tensor(f"{_CONDITIONING}.pre_norm.weight"),
         gate_up=_gated(config, gate, up),
         down=_linear(config, down),
     )
 
 
-def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, take: Take) -> LayerWeights:
+def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, source: Source) -> LayerWeights:
     prefix = decoder_layer(index)
 
     def own(name: str) -> Tensor:
-        return take(f"{prefix}.{name}")
+        return source.tensor(f"{prefix}.{name}")
 
-    joined = config.computes_all_experts
-    projections = ("q_proj", "k_proj", "v_proj") if layer.kind == "sliding" else ("q_proj", "k_proj")
-    qkv = torch.cat([own(f"self_attn.{name}.weight") for name in projections])
+    def matrix(name: str) -> Matrix:
+        return source.matrix(f"{prefix}.{name}")
+
+    # the norms' weights become part of the matrices that they precede only where these are plain
+    joined = config.computes_all_experts and source.is_plain(prefix)
     input_norm = own("input_layernorm.weight")
+    projections = ("q_proj", "k_proj", "v_proj") if layer.kind == "sliding" else ("q_proj", "k_proj")
+    qkv = [matrix(f"self_attn.{name}") for name in projections]
     return LayerWeights(
         config=layer,
         input_norm=None if joined else input_norm,
-        qkv=_linear(config, _with_norm(input_norm, qkv) if joined else qkv),
+        qkv=_joined_linear(config, [_with_norm(input_norm, _plain(part)) for part in qkv] if joined else qkv),
         qk_norm=_qk_norm(config, layer, own),
-        output=_linear(config, own("self_attn.o_proj.weight")),
+        output=_linear(config, matrix("self_attn.o_proj")),
         post_attention_norm=_factor(own("post_attention_layernorm.weight")),
-        branches=_joined_branches(config, own) if joined else _separate_branches(config, own),
+        branches=_joined_branches(config, source, prefix) if joined else _separate_branches(config, source, prefix),
         post_feedforward=_factor(own("post_feedforward_layernorm.weight")),
-        encoder_scalar=float(take(encoder_scalar(index))),
+        encoder_scalar=float(source.tensor(encoder_scalar(index))),
         decoder_scalar=float(own("layer_scalar")),
     )
 
 
-def _separate_branches(config: ModelConfig, own: Take) -> SeparateBranches:
+def _separate_branches(config: ModelConfig, source: Source, prefix: str) -> SeparateBranches:
+    def own(name: str) -> Tensor:
+        return source.tensor(f"{prefix}.{name}")
+
+    gate, up, down = (source.matrix(f"{prefix}.mlp.{name}_proj") for name in ("gate", "up", "down"))
     return SeparateBranches(
         pre_dense=own("pre_feedforward_layernorm.weight").float(),
-        gate_up=transposed(torch.cat([own(f"mlp.{name}_proj.weight") for name in ("gate", "up")])),
-        down=transposed(own("mlp.down_proj.weight")),
+        gate_up=JoinedGated(_joined_linear(config, (gate, up)), config.intermediate_size),
+        down=_linear(config, down),
         pre_router=own("router.scale").float() * config.hidden_size**-0.5,
         router=transposed(own("router.proj.weight")),
         per_expert_scale=own("router.per_expert_scale").float(),
         pre_experts=own("pre_feedforward_layernorm_2.weight").float(),
-        experts_gate_up=transposed(own("experts.gate_up_proj")),
-        experts_down=transposed(own("experts.down_proj")),
+        experts_gate_up=_experts(source.experts(f"{prefix}.experts.gate_up_proj")),
+        experts_down=_experts(source.experts(f"{prefix}.experts.down_proj")),
         post_norms=_branch_norms(own),
     )
 
 
-def _joined_branches(config: ModelConfig, own: Take) -> JoinedBranches:
+def _joined_branches(config: ModelConfig, source: Source, prefix: str) -> JoinedBranches:
+    def own(name: str) -> Tensor:
+        return source.tensor(f"{prefix}.{name}")
+
     pre_dense, pre_experts = own("pre_feedforward_layernorm.weight"), own("pre_feedforward_layernorm_2.weight")
     pre_router = own("router.scale").float() * config.hidden_size**-0.5
-    gates, ups = own("experts.gate_up_proj").chunk(2, dim=1)  # each [E, X, D]
+    experts_down = _plain(source.experts(f"{prefix}.experts.down_proj"))
+    gates, ups = _plain(source.experts(f"{prefix}.experts.gate_up_proj")).chunk(2, dim=1)  # each [E, X, D]
 
     def both(dense: str, experts: Tensor) -> Tensor:
-        parts = (_with_norm(pre_dense, own(dense)), _with_norm(pre_experts, experts.flatten(0, 1)))
-        return torch.cat(parts)  # [F + E X, D]
+        """[F + E X, D]."""
+        matrix = _plain(source.matrix(f"{prefix}.{dense}"))
+        return torch.cat((_with_norm(pre_dense, matrix), _with_norm(pre_experts, experts.flatten(0, 1))))
 
     return JoinedBranches(
         entry=packed_gated(
-            both("mlp.gate_proj.weight", gates),
-            both("mlp.up_proj.weight", ups),
+            both("mlp.gate_proj", gates),
+            both("mlp.up_proj", ups),
             _filled(_with_norm(pre_router, own("router.proj.weight"))),
             config.canvas_length,
         ),
         dense_width=config.intermediate_size,
-        down=_linear(config, own("mlp.down_proj.weight")),
-        experts_down=_linear(config, own("experts.down_proj").transpose(0, 1).flatten(1)),
+        down=_linear(config, source.matrix(f"{prefix}.mlp.down_proj")),
+        experts_down=_linear(config, experts_down.transpose(0, 1).flatten(1)),
         per_expert_scale=own("router.per_expert_scale").float(),
         post_norms=_branch_norms(own),
     )
@@ -259,18 +312,40 @@ def _with_norm(norm: Tensor, weight: Tensor) -> Tensor:
     return (weight.float() * norm.float()).to(weight.dtype)
 
 
-def _linear(config: ModelConfig, weight: Tensor) -> Linear:
+def _linear(config: ModelConfig, matrix: Matrix) -> Linear:
     """The checkpoint's [out, in]; packed only in a small model, as packing copies what is memory-mapped."""
-    if config.computes_all_experts:
-        return packed_linear(weight, config.canvas_length)
-    return PlainLinear(transposed(weight))
+    if config.computes_all_experts and not isinstance(matrix, Quantized):
+        return packed_linear(matrix, config.canvas_length)
+    return _apart(matrix)
 
 
-def _gated(config: ModelConfig, gate: Tensor, up: Tensor) -> Gated:
+def _joined_linear(config: ModelConfig, parts: Sequence[Matrix]) -> Linear:
+    """Several that read the same input: one matrix if all are plain."""
+    if any(isinstance(part, Quantized) for part in parts):
+        return JoinedLinear(tuple(_apart(part) for part in parts))
+    return _linear(config, torch.cat([_plain(part) for part in parts]))
+
+
+def _apart(matrix: Matrix) -> QuantizedLinear | PlainLinear:
+    return QuantizedLinear(matrix) if isinstance(matrix, Quantized) else PlainLinear(transposed(matrix))
+
+
+def _gated(config: ModelConfig, gate: Matrix, up: Matrix) -> Gated:
     """The checkpoint's [out, in] each, likewise."""
-    if config.computes_all_experts:
+    if config.computes_all_experts and not isinstance(gate, Quantized) and not isinstance(up, Quantized):
         return packed_gated(gate, up, None, config.canvas_length)
-    return JoinedGated(PlainLinear(transposed(torch.cat((gate, up)))), gate.shape[0])
+    return JoinedGated(_joined_linear(config, (gate, up)), gate.shape[0])
+
+
+def _experts(matrices: Matrix) -> Experts:
+    """A stack of the checkpoint's [out, in]."""
+    return QuantizedExperts(matrices) if isinstance(matrices, Quantized) else PlainExperts(transposed(matrices))
+
+
+def _plain(matrix: Matrix) -> Tensor:
+    if isinstance(matrix, Quantized):
+        raise TypeError("a plain matrix is needed here")  # what asks for one has looked whether all are
+    return matrix
 
 
 def _branch_norms(own: Take) -> Tensor:

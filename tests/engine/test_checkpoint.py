@@ -247,7 +247,7 @@ def _text(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (lambda data: (data.pop("model_type"), data.update(architectures=["GPT2LMHeadModel"])), "'GPT2LMHeadModel'"),
         (lambda data: data.clear(), "'unnamed'"),
         (_text(use_bidirectional_attention="all"), 'use_bidirectional_attention: "all"'),
-        (lambda data: data.update(quantization_config={"quant_method": "modelopt"}), "quantised (modelopt)"),
+        (lambda data: data.update(quantization_config={"quant_method": "gptq"}), "quantised by 'gptq'"),
         (lambda data: data.update(tie_word_embeddings=False), "untied"),
         (lambda data: data.pop("text_config"), "text_config"),
         (lambda data: data.update(canvas_length=0), "canvas_length"),

@@ -162,9 +162,9 @@ def test_a_broken_generation_config(tmp_path: Path, content: str) -> None:
         ("tpu", "auto", "no device 'tpu'"),
         ("meta", "auto", "'meta' is not supported"),
         ("cuda:99", "auto", "'cuda:99' is not there"),
-        ("cpu", "nvfp4", "'nvfp4' is not there in this version"),
-        ("cpu", "fp8", "'fp8' is not there in this version"),
         ("cpu", "float16", "no precision 'float16'"),
+        ("cpu", "int8", "no precision 'int8'"),
+        ("cpu", "nvfp4+", r"no precision 'nvfp4\+'"),
     ],
 )
 def test_devices_and_precisions(device: str, precision: str, says: str) -> None:

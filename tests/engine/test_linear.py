@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgengine.linear import packed_gated, packed_linear
+from dgengine.linear import JoinedLinear, PlainLinear, packed_gated, packed_linear
+from dgengine.quantized import fp8
+from dgengine.quantized.matrices import QuantizedLinear
 
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 rows = pytest.mark.parametrize("count", [1, 8, 13, 600])
@@ -58,3 +60,16 @@ def test_what_is_not_a_number_shows(dtype: torch.dtype, poison: float) -> None:
 def test_packing_holds_no_more_than_the_weight() -> None:
     weight = _weight(64, 64, torch.bfloat16)
     assert sum(tensor.nbytes for tensor in packed_linear(weight, 8).tensors()) == weight.nbytes
+
+
+def test_parts_side_by_side() -> None:
+    torch.manual_seed(5)
+    weights = [torch.randn(rows, 32) for rows in (6, 10, 4)]
+    coded = fp8.encode(weights[1])
+    joined = JoinedLinear((PlainLinear(weights[0].t()), QuantizedLinear(coded), PlainLinear(weights[2].t())))
+    matrix = torch.cat((weights[0], coded.dense(torch.float32), weights[2]))
+    x = torch.randn(3, 32)
+    torch.testing.assert_close(joined(x), x @ matrix.t())
+    for first in (0, 1, 6, 9, 16, 19):
+        torch.testing.assert_close(joined.columns_from(first, x), x @ matrix[first:].t())
+    assert len(joined.tensors()) == 4

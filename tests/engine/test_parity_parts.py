@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dgengine.attention import causal, everything
 from dgengine.config import ModelConfig, RopeConfig
-from dgengine.moe import apply_experts, route
+from dgengine.moe import PlainExperts, apply_experts, route
 from dgengine.norm import gated_gelu, rms_norm
 from dgengine.rope import RotaryTable, rotate
 from tests.engine.tiny import SPECS, tiny_checkpoint
@@ -97,7 +97,8 @@ def test_experts(tokens: int, experts: int, top_k: int) -> None:
     gate_up, down = torch.randn(experts, 12, 20) / 4, torch.randn(experts, 10, 12) / 3
     weights, index = route(scores, top_k, torch.rand(experts) + 0.5)
     expected = _experts_written_out(x, weights, index, gate_up, down)
-    torch.testing.assert_close(apply_experts(x, weights, index, gate_up, down), expected, rtol=1e-5, atol=1e-5)
+    actual = apply_experts(x, weights, index, PlainExperts(gate_up), PlainExperts(down))
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_routing_renormalises_over_the_chosen_and_then_scales() -> None:

@@ -144,17 +144,18 @@ def make_chat_checkpoint(folder: Path, spec: TinySpec = SPECS["base"], seed: int
 @functools.cache
 def tiny_checkpoint(name: str = "base", seed: int = 0) -> Path:
     """A directory with the checkpoint `SPECS[name]`, made once per process."""
-    return make_checkpoint(_session_folder() / f"{name}-{seed}", SPECS[name], seed)
+    return make_checkpoint(session_folder() / f"{name}-{seed}", SPECS[name], seed)
 
 
 @functools.cache
 def tiny_chat_checkpoint(name: str = "base", seed: int = 0) -> Path:
     """A directory with the checkpoint `SPECS[name]` and a tokenizer with a chat template, made once per process."""
-    return make_chat_checkpoint(_session_folder() / f"{name}-{seed}-chat", SPECS[name], seed)
+    return make_chat_checkpoint(session_folder() / f"{name}-{seed}-chat", SPECS[name], seed)
 
 
 @functools.cache
-def _session_folder() -> Path:
+def session_folder() -> Path:
+    """A temporary folder that goes away with the process."""
     folder = Path(tempfile.mkdtemp(prefix="dgchat-tiny-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
