@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import numpy as np
 from rich.style import Style
 
-from dgchat.canvas.layout import Atom, Layout, Look, Row, Span, split, words
+from dgchat.canvas.layout import NEWLINE, Atom, Layout, Look, Row, Span, split, words
 from dgchat.canvas.state import Canvas
 from dgchat.inline.watch import CanvasSource, Painter, reading_note
 from dgchat.sanitize import strip_controls
@@ -146,7 +146,7 @@ class HoleWriter:
 
     def _rows(self, columns: int) -> list[Row]:
         assert self._shown is not None and self._shown.canvas is not None
-        return self._shown.canvas.rows(columns, self._painter.marks)
+        return [_plain_end(row) for row in self._shown.canvas.rows(columns, self._painter.marks)]
 
     def _still(self, columns: int) -> list[Row]:
         """The first span as it stands, with its line: while the prompt is read."""
@@ -155,6 +155,13 @@ class HoleWriter:
         last = text.find("\n", end)
         shown = text[first : min(last if last >= 0 else len(text), end + _AROUND)]
         return Layout().rows(_atoms(strip_controls(shown)), columns)
+
+
+def _plain_end(row: Row) -> Row:
+    """A row without the sign of a newline that is fixed: there is nothing to be decided about it."""
+    if row and row[-1].look is Look.PINNED and row[-1].text.endswith(NEWLINE):
+        return (*row[:-1], row[-1].saying(row[-1].text[: -len(NEWLINE)]))
+    return row
 
 
 def _atoms(text: str) -> Iterable[Atom]:

@@ -339,8 +339,9 @@ def test_a_filter_that_fails_writes_nothing(
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, *args: str) -> str:
     out = Pipe(tty=True)
-    monkeypatch.setattr("sys.stdout", out)
-    assert run(["infill", *args]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", out)
+        assert run(["infill", *args]) == 0
     out.seek(0)
     return out.read()
 
