@@ -22,6 +22,7 @@ from dgchat.infill_options import ONLY as INFILL_ONLY
 from dgchat.infill_options import check_infill_options, infill_options, write_help
 from dgchat.model_options import ONLY as MODEL_ONLY
 from dgchat.model_options import check_model_options, model_options
+from dgchat.precisions import PRECISIONS
 from dgchat.trace_options import FORMATS, ONLY, check_options, trace_options
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE = "_DGCHAT_COMPLETE"
 _MAX_SEED = 2**63 - 1
-_PRECISIONS = ("auto", "float32", "bfloat16", "nvfp4", "fp8", "nf4")
 _COUNT = click.IntRange(1, 10**9)
 
 _EPILOG = """\b
@@ -49,6 +49,8 @@ Subcommands:
   dgchat pull [NAME]                fetches a model from the hub, or the rest of one; by default
                                     the full model in 4 bits (18.8 GB)
   dgchat rm NAME                    removes a model that was fetched
+  dgchat convert SRC DST            writes a bf16 model again with its experts in 4 bits (NVFP4)
+  dgchat doctor                     what this machine has, which models fit it, how to mend it
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -133,6 +135,8 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
             ("models", "the models that are known, and those that are here"),
             ("pull", "fetches a model"),
             ("rm", "removes a model that was fetched"),
+            ("convert", "writes a model again in 4 bits"),
+            ("doctor", "what this machine has, and which models fit it"),
             ("completion", "a completion script"),
         )
     elif words == ["completion"]:
@@ -141,6 +145,8 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
         choices = [(verb, "") for verb in ("list", "search", "resume", "show", "export", "rename", "delete", "restore")]
     elif words[:2] == ["history", "export"] and len(words) == 3:
         choices = [(form, "") for form in ("md", "json", *FORMATS)]
+    elif words[:1] == ["convert"] and len(words) < 3:
+        return [CompletionItem(incomplete, type="dir")]
     elif words in (["replay"], ["edit"], ["infill"]) or (words[:2] == ["history", "export"] and len(words) == 4):
         return [CompletionItem(incomplete, type="file")]
     elif words in (["pull"], ["rm"]):
@@ -179,7 +185,10 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
 @click.option("--events", "as_events", is_flag=True, help="Print a JSON line for every event of the denoising.")
 @click.option("-q", "--quiet", is_flag=True, default=None, help="No notes on stderr.")
 @click.option("--device", metavar="NAME", help="Where the model runs: auto, cpu, cuda, cuda:1.")
-@click.option("--precision", type=click.Choice(_PRECISIONS), help="Number format of the weights.")
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), metavar="NAME",
+    help="Number format of the weights: auto, float32, bfloat16, nvfp4, fp8, nf4, nvfp4+fp8.",
+)
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
 @trace_options
 @infill_options
@@ -322,6 +331,18 @@ def _rm(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     return rm(words, bool(flags["yes"]), _settings(flags).quiet)
 
 
+def _convert(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.models.converting import convert
+
+    return convert(words, _settings(flags))
+
+
+def _doctor(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.doctor import doctor
+
+    return doctor(words, bool(flags["json"]), _settings(flags).quiet)
+
+
 def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
     if len(words) != 1 or words[0] not in _SHELLS:
         raise click.UsageError(f"dgchat completion takes one of {', '.join(_SHELLS)}.")
@@ -344,6 +365,8 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
     "models": _models,
     "pull": _pull,
     "rm": _rm,
+    "convert": _convert,
+    "doctor": _doctor,
     "completion": _completion,
 }
 

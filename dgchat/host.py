@@ -5,6 +5,7 @@ torch is imported on that thread, so that the screen is painted and takes keys m
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
@@ -182,6 +183,19 @@ class EngineHost:
             if self._died:
                 self._thread = self._new_thread()
                 self._thread.start()
+
+    def use(self, settings: Settings) -> None:
+        """Ends the answer, lets go of the model, and loads the one that these settings name."""
+        self.stop()
+        self._revive()
+        self._engine = None  # what is asked from now on waits for the other one
+        self._settings = settings
+        self._jobs.put(self._reopen)
+
+    def _reopen(self) -> None:
+        self._engine = self._session = self._rewriter = None
+        gc.collect()  # the memory of the one may be needed for the other
+        self._open()
 
     @property
     def trace(self) -> StepTrace:

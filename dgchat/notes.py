@@ -9,8 +9,6 @@ from dgchat.sanitize import clean_line
 if TYPE_CHECKING:
     from dgengine import Block, Done
 
-FULL_MODEL = "google/diffusiongemma-26B-A4B-it"
-
 
 class Notes:
     """Notes on a stream; on a terminal also a line that tells what is being waited for, and goes again."""
@@ -28,10 +26,11 @@ class Notes:
             self.clear()
             self._write(f"dgchat: {clean_line(text)}\n")
 
-    def wait(self, text: str) -> None:
-        """Shows what is being waited for, until the next note or `clear`."""
+    def wait(self, text: str, done: float = 0.0) -> None:
+        """Shows what is being waited for, until the next note or `clear`; with a bar while `done` is within 0 and 1."""
         if self._transient and not self._quiet:
-            self._write(f"\r\x1b[2K\x1b[2m{clean_line(text)} ...\x1b[22m")
+            how_far = f" {bar(done)} {done:.0%}" if 0 < done < 1 else " ..."
+            self._write(f"\r\x1b[2K\x1b[2m{clean_line(text)}{how_far}\x1b[22m")
             self._waiting = True
 
     def clear(self) -> None:
@@ -48,9 +47,15 @@ class Notes:
             self._quiet = True  # Nobody reads stderr any more; the answer itself may still be wanted.
 
 
+def bar(done: float, width: int = 24) -> str:
+    """A share from 0 to 1 as a line that fills."""
+    full = round(min(max(done, 0.0), 1.0) * width)
+    return "━" * full + "─" * (width - full)
+
+
 def default_model_note() -> str:
     """How to get the full model, for those who run the built-in one without having chosen it."""
-    return f"pocket answers; full model: --model {FULL_MODEL}"
+    return "pocket answers; full model: dgchat doctor says what fits, dgchat pull fetches it, --model nvfp4 runs it"
 
 
 def block_note(block: Block) -> str | None:

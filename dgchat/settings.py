@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dgchat import keys as key_table
 from dgchat.exits import Exit, Failure
+from dgchat.precisions import PRECISIONS
 from dgchat.sanitize import clean_line
 
 Value: TypeAlias = str | int | float | bool | None
@@ -22,7 +23,6 @@ _MAX_SEED = 2**63 - 1
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 COLORS = ("state", "entropy", "age", "change")
-PRECISIONS = ("auto", "float32", "bfloat16", "nvfp4", "fp8", "nf4")
 
 
 class Kind(NamedTuple):

@@ -97,7 +97,9 @@ class Answering:
 
     def _stats(self) -> dict[str, Any]:
         done = self.draft.done
-        stats: dict[str, Any] = {"steps": self.draft.steps, "seconds": round(self.draft.seconds, 3)}
+        stats: dict[str, Any] = {
+            "model": self._engine.info.name, "steps": self.draft.steps, "seconds": round(self.draft.seconds, 3),
+        }  # fmt: skip
         if done is not None:
             stats |= done.stats.as_dict()
         return {**stats, "steered": True} if self.steered else stats

@@ -146,10 +146,16 @@ class ChatApp(ThemedApp):
         await self._take_early_keys()
         if not self.remembered.welcomed and self.settings.sources["model"] != "command line":
             self.remember(welcomed=True)
-            from dgchat import hardware
             from dgchat.app.screens import WelcomeScreen
+            from dgchat.machine import probe
 
-            self.push_screen(WelcomeScreen(hardware.find))
+            self.push_screen(WelcomeScreen(lambda: probe.find()))
+
+    def use_model(self, name: str) -> None:
+        """Loads another model in the place of this one."""
+        sources = {**self.settings.sources, "model": "the chat"}
+        self.settings = replace(self.settings, model=name, sources=sources)
+        self.host.use(self.settings)
 
     def on_unmount(self) -> None:
         """Lets the engine rest; what stands of an answer is kept."""

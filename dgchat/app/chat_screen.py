@@ -256,6 +256,10 @@ class ChatScreen(ChatsScreen):
                 case Answered(turn, event) if turn == self._asked:
                     await self._event(event, place >= overtaken)
 
+    def _unload(self) -> None:
+        self._engine, self._unloaded = None, False
+        self._title()
+
     async def _loaded(self, engine: Engine) -> None:
         self._engine = engine
         self._title()
@@ -264,7 +268,7 @@ class ChatScreen(ChatsScreen):
             self.action_think("on")
         settings = self._desk.settings
         if settings.sources["model"] == "default" and not settings.quiet:
-            await self.transcript.show(Remark(notes.default_model_note()))
+            await self.transcript.show(Remark("pocket answers; /models shows the full model, and fetches it"))
 
     async def _failed(self, text: str, details: str) -> None:
         waiting = bool(self._asked)

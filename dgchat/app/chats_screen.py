@@ -38,6 +38,10 @@ class ChatsScreen(StepsScreen):
         """Shows the chat's title anew."""
         raise NotImplementedError
 
+    def _unload(self) -> None:
+        """There is no model until the next one is loaded."""
+        raise NotImplementedError
+
     # ---- chats
 
     @in_turn
@@ -65,6 +69,24 @@ class ChatsScreen(StepsScreen):
     def action_search(self, words: str) -> None:
         """Opens the list of chats with these words in them."""
         self.action_history(words)
+
+    def action_models(self) -> None:
+        """Opens the list of models."""
+        from dgchat.app.models_screen import ModelsScreen
+
+        async def chosen(name: str | None) -> None:
+            if name is not None:
+                await self.use_model(name)
+
+        self.app.push_screen(ModelsScreen(self._conversation.model, self._desk.settings.offline), chosen)
+
+    @in_turn
+    async def use_model(self, name: str) -> None:
+        """Goes on with another model; what it has been said before, it reads anew."""
+        await self._abandon()
+        self._conversation.model = name
+        self._desk.use_model(name)
+        self._unload()
 
     @in_turn
     async def open_chat(self, chat: int) -> None:

@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "panel": Command("panel", "show or hide the panel"),
     "theme": Command("theme_named", "choose a theme", "[NAME]"),
     "system": Command("system", "the system prompt of this chat", "[TEXT]"),
+    "models": Command("models", "the models there are: run another, or fetch it"),
     "think": Command("think", "whether the model thinks first, where it can", "on|off"),
     "export": Command("export", "write this chat to a file", "[md|json] [FILE]"),
     "quit": Command("quit", "quit"),

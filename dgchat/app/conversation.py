@@ -21,6 +21,7 @@ class Conversation:
 
     Attributes:
         id: of the chat in the store; None before its first question.
+        model: the one that answers now.
         path: the messages on the screen, from the first to the last.
         system: the system prompt; None for none.
     """
@@ -28,7 +29,8 @@ class Conversation:
     def __init__(self, store: Store, model: str, system: str | None, troubled: Callable[[str], None]) -> None:
         self._store = store
         self._troubled = troubled
-        self._model = model
+        self.model = model
+        self._began_with = model
         self._default_system = system
         self.system = system
         self.id: int | None = None
@@ -47,13 +49,13 @@ class Conversation:
         return ""
 
     def messages(self) -> list[dict[str, Any]]:
-        """The chat as the engine takes it; past answers carry the ids that were generated."""
+        """The chat as the engine takes it; past answers of its own carry the ids that were generated."""
         said: list[dict[str, Any]] = []
         if self.system and self.system.strip():
             said.append({"role": "system", "content": self.system})
         for message in self.path:
             entry: dict[str, Any] = {"role": message.role, "content": message.text}
-            if message.ids:
+            if message.ids and message.stats.get("model", self._began_with) == self.model:
                 entry["ids"] = list(message.ids)
             said.append(entry)
         return said
@@ -61,6 +63,7 @@ class Conversation:
     def new(self) -> None:
         """Leaves the chat, and begins another with its first question."""
         self.id, self.path, self.system = None, [], self._default_system
+        self._began_with = self.model
 
     def open(self, conversation: int) -> None:
         """Goes on with a chat from the store.
@@ -70,7 +73,7 @@ class Conversation:
         """
         chat = self._store.conversation(conversation)
         self.path = self._store.path(chat.leaf)
-        self.id, self.system = chat.id, chat.system
+        self.id, self.system, self._began_with = chat.id, chat.system, chat.model
 
     def ask(self, text: str) -> Message:
         """Adds a question to the end of the path. One that had no answer yet gives way to it, as another branch."""
@@ -126,7 +129,7 @@ class Conversation:
         def keep() -> Message:
             before = self.path[-1].id if self.path else parent if self.id is not None else None
             return self._store.add_question(
-                self.id, before, clean(text), model=self._model, system=self.system, title=split_files(text)[1]
+                self.id, before, clean(text), model=self.model, system=self.system, title=split_files(text)[1]
             )
 
         message = self._append(keep)
@@ -158,7 +161,7 @@ class Conversation:
                 title = split_files(message.text)[1]
                 self.path.append(
                     store.add_question(
-                        self.id, before, message.text, model=self._model, system=self.system, title=title
+                        self.id, before, message.text, model=self.model, system=self.system, title=title
                     )
                 )
                 self.id = self.path[-1].conversation

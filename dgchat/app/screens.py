@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -20,12 +20,13 @@ from dgchat import guide, themes
 from dgchat.app.commands import COMMANDS
 from dgchat.app.keeping import told
 from dgchat.app.sized import Result, Sized
-from dgchat.hardware import Hardware, advice, lines
 from dgchat.history.export import timestamp
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
 from dgchat.keys import KEYS, shown
-from dgchat.notes import FULL_MODEL
 from dgchat.sanitize import clean_line, clean_piece
+
+if TYPE_CHECKING:
+    from dgchat.machine.probe import Machine
 
 _LISTED = 500  # chats that are listed without a search
 
@@ -282,7 +283,7 @@ class WelcomeScreen(Over[None], ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,space", "dismiss", "Begin")]
 
-    def __init__(self, find: Callable[[], Hardware]) -> None:
+    def __init__(self, find: Callable[[], Machine]) -> None:
         super().__init__()
         self._find = find
 
@@ -296,9 +297,8 @@ class WelcomeScreen(Over[None], ModalScreen[None]):
             )
             yield Static("looking at this machine …", id="found", markup=False)
             yield Static(
-                "\nYou are talking to pocket, a toy that comes with dgchat. For the full model, start with\n"
-                f"  dgchat --model {FULL_MODEL}\n"
-                "which downloads 52 GB. Nothing is downloaded unasked.\n\n"
+                "\nYou are talking to pocket, a toy that comes with dgchat. Nothing is downloaded unasked: /models\n"
+                "shows which models there are, and fetches one.\n\n"
                 "Enter begins. F1 is help.",
                 markup=False,
             )
@@ -308,8 +308,11 @@ class WelcomeScreen(Over[None], ModalScreen[None]):
         self.run_worker(self._look, thread=True)
 
     def _look(self) -> None:
+        from dgchat.machine.advice import advice, lines
+        from dgchat.machine.fits import fits
+
         found = self._find()
-        text = "\n".join([*(f"  {line}" for line in lines(found)), "", advice(found)])
+        text = "\n".join([*(f"  {line}" for line in lines(found)), "", advice(found, fits(found))])
         self.app.call_from_thread(self._tell, text)
 
     def _tell(self, text: str) -> None:

@@ -298,7 +298,7 @@ def open_engine(settings: Settings, notes: Notes) -> Engine:
     stages = {"download": "downloading", "load": "loading"}
 
     def progress(stage: str, done: float) -> None:
-        notes.wait(f"{stages.get(stage, stage)} {name}" + (f" {done:.0%}" if 0 < done < 1 else ""))
+        notes.wait(f"{stages.get(stage, stage)} {name}", done)
 
     return dgengine.Engine.load(
         name,

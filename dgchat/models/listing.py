@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from dgchat.exits import Exit
-from dgchat.models.fits import fits
 from dgchat.notes import Notes
 from dgchat.sanitize import clean_line
 from dgengine import hub
 
+if TYPE_CHECKING:
+    from dgchat.machine.fits import Fit
+
 _TITLES = ("NAME", "MODEL", "SIZE", "HERE", "FITS")
+_WITHOUT_MODEL = (0, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Row:
         bytes_on_disk: what all versions and parts of it take.
         commit: the version that is here; None for none.
         path: its directory, where it is whole.
-        fits: whether this machine can run it, in words; None where that cannot be told.
+        fits: whether this machine can run it, in words; None for a model whose dimensions are not known.
     """
 
     name: str
@@ -58,22 +62,43 @@ def models(words: Sequence[str], as_json: bool, quiet: bool, out: TextIO | None 
     if words:
         raise click.UsageError("dgchat models takes no words; as a prompt: dgchat -- models ...")
     out = out or sys.stdout
-    found = rows()
+    found = here_rows()
     if as_json:
         out.write(json.dumps([asdict(row) for row in found], indent=2) + "\n")
         return Exit.FINE
-    for line in table(found):
+    for line in table(found, shutil.get_terminal_size().columns if out.isatty() else None):
         out.write(f"{line}\n")
     if out.isatty():
         Notes(sys.stderr, quiet).say("dgchat pull NAME fetches one, --model NAME runs it, dgchat rm NAME removes it.")
     return Exit.FINE
 
 
-def rows(judge: Callable[[hub.KnownModel], str | None] | None = None) -> list[Row]:
-    """The built-in model, the known ones, then what else the cache holds."""
-    judge = judge or fits()
+def here_rows() -> list[Row]:
+    """All models, and how they fit this machine."""
+    return rows(_fits())
+
+
+def _fits() -> dict[str, str]:
+    from dgchat.machine import fits, probe
+
+    found = fits.fits(probe.find(ask_torch=False))
+    best = {model.short: fits.of_model(found, model.short) or _first(found, model.short) for model in hub.KNOWN}
+    return {short: fits.words(fit) for short, fit in best.items()}
+
+
+def _first(found: Sequence[Fit], short: str) -> Fit:
+    """The one that needs least, of a model that does not fit at all."""
+    return min((fit for fit in found if fit.model == short), key=lambda fit: fit.needs)
+
+
+def rows(fits: Mapping[str, str]) -> list[Row]:
+    """The built-in model, the known ones, then what else the cache holds.
+
+    Args:
+        fits: how a known model fits, by its short name.
+    """
     cached = {model.repo: model for model in hub.cached_models()}
-    known = [_row(model, cached.pop(model.repo, None), judge(model) if judge else None) for model in hub.KNOWN]
+    known = [_row(model, cached.pop(model.repo, None), fits.get(model.short)) for model in hub.KNOWN]
     return [_built_in(), *known, *(_row(None, model, None) for model in cached.values())]
 
 
@@ -104,15 +129,31 @@ def _built_in() -> Row:
     folder: Path = built_in_path()
     size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
     state = "whole" if (folder / "config.json").is_file() else "none"
-    return Row(BUILT_IN, None, "built in", size, state, size, size, None, str(folder), None)
+    return Row(BUILT_IN, None, "built in", size, state, size, size, None, str(folder), "fits: everywhere")
 
 
-def table(found: Sequence[Row]) -> list[str]:
-    """The rows as lines; a column of which nothing is known is left out."""
-    cells = [_TITLES, *(_cells(row) for row in found)]
-    shown = [column for column in range(len(_TITLES)) if any(line[column] for line in cells[1:])]
-    widths = {column: max(len(line[column]) for line in cells) for column in shown}
-    return ["  ".join(_padded(line[column], column, widths[column]) for column in shown).rstrip() for line in cells]
+def table(found: Sequence[Row], width: int | None = None) -> list[str]:
+    """The rows as lines, below a line of titles; without the models' whole names where `width` is too small for them."""
+    lines = [_TITLES, *(_cells(row) for row in found)]
+    whole = _aligned(lines, range(len(_TITLES)))
+    if width is None or max(map(len, whole)) <= width:
+        return whole
+    return _aligned([_short(line) for line in lines], _WITHOUT_MODEL)
+
+
+def cells(found: Sequence[Row]) -> list[str]:
+    """The rows as lines for a narrow place: without the models' whole names."""
+    return _aligned([_short(_cells(row)) for row in found], _WITHOUT_MODEL)
+
+
+def _short(line: tuple[str, ...]) -> tuple[str, ...]:
+    """A line that has a name even if it is the model's whole one."""
+    return (line[0] or line[1], *line[1:])
+
+
+def _aligned(lines: Sequence[tuple[str, ...]], shown: Sequence[int]) -> list[str]:
+    widths = {column: max(len(line[column]) for line in lines) for column in shown}
+    return ["  ".join(_padded(line[column], column, widths[column]) for column in shown).rstrip() for line in lines]
 
 
 def _padded(text: str, column: int, width: int) -> str:

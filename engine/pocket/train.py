@@ -86,9 +86,10 @@ class Trainer:
     def _tokenizer(self) -> tokenization.ChatTokenizer:
         path = self.options.out / "tokenizer.json"
         self.options.out.mkdir(parents=True, exist_ok=True)
-        if self.options.resume and (self.options.resume / "tokenizer.json").exists():
-            shutil.copy(self.options.resume / "tokenizer.json", path)
-        if not path.exists():
+        source: Path | None = self.options.resume
+        if source is not None:  # weights mean nothing beside another tokenizer
+            shutil.copy((source if source.is_dir() else source.parent) / "tokenizer.json", path)
+        elif not path.exists():
             texts = tokenization.corpus_texts(self.options.tokenizer_turns, self.options.seed)
             tokenization.train(texts, self.options.vocab).save(str(path))
         return tokenization.ChatTokenizer.load(path)

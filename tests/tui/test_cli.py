@@ -182,7 +182,6 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_line_and_the_settings_allow_the_same() -> None:
-    assert cli._PRECISIONS == settings.PRECISIONS
     flags = {parameter.name for parameter in cli.command.params if isinstance(parameter, click.Option)}
     only_in_the_file = {"theme", "pace", "colors", "motion", "history"}
     assert {setting.field for setting in settings.SETTINGS} - only_in_the_file <= flags

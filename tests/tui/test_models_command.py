@@ -216,12 +216,15 @@ def test_the_table_of_models(stand_in: Hub, capsys: pytest.CaptureFixture[str]) 
     code, out, err = run(capsys, "models")
     rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
     assert (code, err) == (0, "")
-    assert rows[0] == ["NAME", "MODEL", "SIZE", "HERE"]
+    assert rows[0] == ["NAME", "MODEL", "SIZE", "HERE", "FITS"]
     assert rows[1][:2] == ["pocket", "built in"]
-    assert rows[2] == ["nvfp4", "nvidia/diffusiongemma-26B-A4B-it-NVFP4", "18.8 GB", "-"]
+    assert rows[2][:4] == ["nvfp4", "nvidia/diffusiongemma-26B-A4B-it-NVFP4", "18.8 GB", "-"]
     assert rows[5][:3] == ["bf16", "google/diffusiongemma-26B-A4B-it", BYTES] and rows[5][3].endswith(" %")
     assert rows[6] == [NAME, BYTES, "whole"]
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, out.splitlines())) <= 120
+    narrow = listing.table(listing.here_rows(), 80)
+    assert max(map(len, narrow)) <= 80 and narrow[0].split() == ["NAME", "SIZE", "HERE", "FITS"]
+    assert narrow[1].startswith("pocket ") and narrow[6].startswith(f"{NAME} ")
 
 
 def test_models_as_json(stand_in: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -236,9 +239,16 @@ def test_models_as_json(stand_in: Hub, capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_how_models_fit_is_a_column_of_its_own(stand_in: Hub) -> None:
-    rows = listing.rows(lambda model: "tight" if model.short == "nvfp4" else None)
+    rows = listing.rows({"nvfp4": "tight: 8k tokens"})
     lines = listing.table(rows)
-    assert lines[0].endswith("FITS") and lines[2].endswith("tight")
+    assert lines[0].endswith("FITS") and lines[2].endswith("tight: 8k tokens")
+    assert listing.cells(rows)[1] == "nvfp4         18.8 GB  -      tight: 8k tokens"
+
+
+def test_how_models_fit_this_machine(stand_in: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "models", "--json")
+    verdicts = {row["name"]: row["fits"].partition(":")[0] for row in json.loads(out)}
+    assert set(verdicts.values()) <= {"fits", "tight", "slow", "no"} and verdicts["pocket"] == "fits"
 
 
 def test_models_are_listed_without_torch(environment: dict[str, str]) -> None:

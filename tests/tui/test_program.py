@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dgchat.notes import default_model_note
 from tests.engine.tiny import tiny_chat_checkpoint
 from tests.tui.fakes import Pipe
 from tests.tui.screen import Screen
@@ -221,7 +222,7 @@ def test_stderr_shows_nothing_of_libraries(dgchat: Any, model: str, own_state: P
 def test_the_default_model_answers_and_says_how_to_get_the_full_one(dgchat: Any) -> None:
     done = dgchat("--seed", "1", "What is dgchat?")
     assert done.returncode == 0 and "dgchat" in done.stdout
-    assert done.stderr == "dgchat: pocket answers; full model: --model google/diffusiongemma-26B-A4B-it\n"
+    assert done.stderr == f"dgchat: {default_model_note()}\n" and "--model nvfp4" in done.stderr
     assert dgchat("--quiet", "Hello").stderr == ""
 
 

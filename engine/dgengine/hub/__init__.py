@@ -12,7 +12,7 @@ Importing this package imports neither `huggingface_hub` nor torch.
 """
 
 from dgengine.hub.amounts import amount, duration, share
-from dgengine.hub.cache import CachedModel, State, cached_models, find, removable, remove
+from dgengine.hub.cache import CachedModel, State, cached_models, find, removable, remove, root
 from dgengine.hub.catalogue import DEFAULT, KNOWN, HubName, KnownModel, known, parse
 from dgengine.hub.meter import Transfer
 from dgengine.hub.pulling import Pulled, locate, pull
@@ -36,5 +36,6 @@ __all__ = [
     "pull",
     "removable",
     "remove",
+    "root",
     "share",
 ]

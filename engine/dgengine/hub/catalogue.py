@@ -21,6 +21,7 @@ class KnownModel:
         repo: its name on the hub.
         format: how its weights are kept, for people.
         precision: the same as `Engine.load` calls it.
+        precisions: those of `dgengine.footprint` that it can be loaded in, the most exact first.
         bytes: what it takes to fetch and to keep.
     """
 
@@ -28,18 +29,27 @@ class KnownModel:
     repo: str
     format: str
     precision: str
+    precisions: tuple[str, ...]
     bytes: int
 
 
 KNOWN: Final = (
     KnownModel(
-        "nvfp4", "nvidia/diffusiongemma-26B-A4B-it-NVFP4", "experts in NVFP4", "nvfp4", 18_820_000_000
+        "nvfp4", "nvidia/diffusiongemma-26B-A4B-it-NVFP4", "experts in NVFP4", "nvfp4",
+        ("nvfp4", "nvfp4+fp8"), 18_820_000_000,
     ),
     KnownModel(
-        "nvfp4-redhat", "RedHatAI/diffusiongemma-26B-A4B-it-NVFP4", "experts and MLP in NVFP4", "nvfp4", 18_050_000_000
+        "nvfp4-redhat", "RedHatAI/diffusiongemma-26B-A4B-it-NVFP4", "experts and MLP in NVFP4", "nvfp4",
+        ("nvfp4-mlp",), 18_050_000_000,
     ),
-    KnownModel("fp8", "RedHatAI/diffusiongemma-26B-A4B-it-FP8-dynamic", "FP8", "fp8", 27_200_000_000),
-    KnownModel("bf16", "google/diffusiongemma-26B-A4B-it", "bfloat16, nothing quantised", "bfloat16", 51_600_000_000),
+    KnownModel(
+        "fp8", "RedHatAI/diffusiongemma-26B-A4B-it-FP8-dynamic", "FP8", "fp8",
+        ("fp8",), 27_200_000_000,
+    ),
+    KnownModel(
+        "bf16", "google/diffusiongemma-26B-A4B-it", "bfloat16, nothing quantised", "bfloat16",
+        ("bfloat16", "fp8", "nvfp4", "nvfp4+fp8", "nf4"), 51_600_000_000,
+    ),
 )  # fmt: skip
 DEFAULT: Final = KNOWN[0]
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import Input, OptionList, Static
 
-from dgchat import hardware, themes
+from dgchat import themes
 from dgchat.app.commands import COMMANDS
 from dgchat.app.screens import HelpScreen, HistoryScreen, LineScreen, ThemeScreen, WelcomeScreen, marked
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
 from dgchat.keys import KEYS, shown
-from dgchat.notes import FULL_MODEL
+from dgchat.machine import probe
 from dgchat.paths import history_file, user_themes
 from tests.tui.app.play import (
     LONG,
@@ -33,6 +34,7 @@ from tests.tui.app.play import (
 )
 from tests.tui.app.play import shown as on_screen
 from tests.tui.fakes import FakeEngine
+from tests.tui.machine.machines import gpu, machine
 
 
 def opened(app: Any, kind: type) -> bool:
@@ -358,16 +360,16 @@ def welcomes(app: Any) -> bool:
 
 
 async def test_the_welcome_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = hardware.Hardware("Linux", "x86_64", 8, 32 * 2**30, (hardware.Gpu("Fast GPU [b]", 80 * 2**30),))
-    monkeypatch.setattr(hardware, "find", lambda: found)
+    found = machine(replace(gpu(80), name="Fast GPU [b]"), memory=32)
+    monkeypatch.setattr(probe, "find", lambda: found)
     for first in (True, False):
         app = app_of(FakeEngine("Fine."), model=None)
         async with app.run_test(size=(100, 30)) as pilot:
             if first:
-                await until(pilot, lambda app=app: welcomes(app) and "80 GiB" in on_screen(app))  # type: ignore[misc]
+                await until(pilot, lambda app=app: welcomes(app) and "80.0 GiB" in on_screen(app))  # type: ignore[misc]
                 text = on_screen(app)
-                assert "Linux, x86_64, 8 cores, 32 GiB of memory" in text and "Fast GPU [b], 80 GiB" in text
-                assert "This GPU can run the full model" in text and FULL_MODEL in text
+                assert "Linux, x86_64, 8 cores, 32 GiB of memory" in text and "Fast GPU [b], 80.0 GiB" in text
+                assert "The full model fits this GPU" in text and "/models" in text
                 await pilot.press("enter")
             await ready(pilot)
             assert not welcomes(app) and composer(app).editor.has_focus
@@ -385,11 +387,11 @@ async def test_the_welcome_may_be_closed_before_the_machine_has_been_looked_at(m
 
     look = threading.Event()
 
-    def find() -> hardware.Hardware:
+    def find() -> probe.Machine:
         look.wait(20)
-        return hardware.Hardware("Linux", "x86_64", 8, 0, ())
+        return machine()
 
-    monkeypatch.setattr(hardware, "find", find)
+    monkeypatch.setattr(probe, "find", find)
     app = app_of(FakeEngine("Fine."), model=None)
     async with app.run_test() as pilot:
         await until(pilot, lambda: welcomes(app))
@@ -405,4 +407,4 @@ async def test_the_default_model_is_named_with_the_way_to_the_full_one(quiet: bo
     app.remembered = type(app.remembered)(welcomed=True)
     async with app.run_test() as pilot:
         await ready(pilot)
-        assert any("google/diffusiongemma" in text for text in transcript(app)) is not quiet
+        assert any("/models" in text for text in transcript(app)) is not quiet
