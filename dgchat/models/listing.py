@@ -133,7 +133,7 @@ def _built_in() -> Row:
 
 
 def table(found: Sequence[Row], width: int | None = None) -> list[str]:
-    """The rows as lines, below a line of titles; without the models' whole names where `width` is too small for them."""
+    """The rows as lines below a line of titles, without the models' whole names where `width` is too small for them."""
     lines = [_TITLES, *(_cells(row) for row in found)]
     whole = _aligned(lines, range(len(_TITLES)))
     if width is None or max(map(len, whole)) <= width:

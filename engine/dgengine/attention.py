@@ -54,10 +54,10 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, visible: Visibility) -
     Consecutive query heads share a K/V head.
     """
     heads, count, width = queries.shape
-    if visible.mask is None and not visible.causal:
-        # All see the same, so heads that share keys are more queries of one head; in this order they are one copy.
-        grouped = keys.new_empty(queries.shape).copy_(queries).view(keys.shape[0], -1, width)
-        out = F.scaled_dot_product_attention(grouped.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), scale=1.0)
+    # torch's fused kernels for GPUs take a mask, or heads that share keys, but not both: it would repeat the keys and
+    # values for every head, in float32.
+    if not visible.causal and (visible.mask is None or keys.device.type != "cpu"):
+        out = _attend_grouped(queries, keys, values, visible.mask)
     else:
         out = F.scaled_dot_product_attention(
             queries.to(keys.dtype).unsqueeze(0),
@@ -69,3 +69,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, visible: Visibility) -
             enable_gqa=heads != keys.shape[0],
         )
     return out.view(heads, count, width).transpose(0, 1).reshape(count, -1)
+
+
+def _attend_grouped(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Heads that share keys as more queries of one head, which in this order are one copy."""
+    heads, _, width = queries.shape
+    grouped = keys.new_empty(queries.shape).copy_(queries).view(keys.shape[0], -1, width)
+    if mask is not None:
+        mask = mask.repeat(heads // keys.shape[0], 1)
+    return F.scaled_dot_product_attention(
+        grouped.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), attn_mask=mask, scale=1.0
+    )

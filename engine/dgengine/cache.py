@@ -10,6 +10,8 @@ from torch import Tensor
 from dgengine.config import LayerConfig, ModelConfig
 
 _FIRST_CAPACITY = 256
+# A buffer that is too small doubles, but not beyond this many tokens more: half of a long context's would lie idle.
+_LARGEST_GROWTH = 8192
 
 
 class Room(NamedTuple):
@@ -132,7 +134,7 @@ class LayerCache:
         first = self.start if self._keep is None else max(self.start, length - self._keep)
         capacity = self._keys.shape[1]
         if length + extra - first > capacity:
-            capacity = max(length + extra - first, 2 * capacity, _FIRST_CAPACITY)
+            capacity = max(length + extra - first, capacity + min(capacity, _LARGEST_GROWTH), _FIRST_CAPACITY)
         self._keys = self._moved(self._keys, first, length, capacity)
         self._values = self._moved(self._values, first, length, capacity)
         self.start = first

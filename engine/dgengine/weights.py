@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from dgengine.moe import Experts, PlainExperts
 from dgengine.quantized.base import Quantized
 from dgengine.quantized.matrices import QuantizedExperts, QuantizedLinear
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Shape: TypeAlias = tuple[int, ...]
 Matrix: TypeAlias = Tensor | Quantized
 """A matrix [out, in] or a stack of them [E, out, in]: plain, or in codes."""
@@ -37,7 +40,7 @@ Report: TypeAlias = Callable[[float], None]
 """Told how much is done, 0 to 1."""
 
 EMBEDDING = "model.decoder.embed_tokens.weight"
-_NORM = "model.decoder.norm.weight"
+NORM = "model.decoder.norm.weight"
 _CONDITIONING = "model.decoder.self_conditioning"
 # Columns of float32 in one AVX-512 register: a product whose last columns fill one needs no slow remainder.
 _VECTOR = 16
@@ -66,6 +69,10 @@ class Conditioning:
     pre_norm: Tensor  # [D]
     gate_up: Gated  # [D, 2F]
     down: Linear  # [F, D]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor, each once."""
+        yield from _tensors(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +121,11 @@ class LayerWeights:
     encoder_scalar: float
     decoder_scalar: float
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor, each once."""
+        yield from _tensors(self)
+        yield from _tensors(self.branches)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
@@ -126,20 +138,25 @@ class Weights:
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor, each once."""
-        branches = [layer.branches for layer in self.layers]
-        for part in (self, self.conditioning, *self.layers, *branches):
-            for field in fields(part):
-                value = getattr(part, field.name)
-                if isinstance(value, Tensor):
-                    yield value
-                elif hasattr(value, "tensors"):
-                    yield from value.tensors()
+        yield from _tensors(self)
+        for layer in self.layers:
+            yield from layer.tensors()
+
+
+def _tensors(part: DataclassInstance) -> Iterator[Tensor]:
+    """The tensors among a part's fields, and what fields that tell theirs hold."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, Tensor):
+            yield value
+        elif hasattr(value, "tensors"):
+            yield from value.tensors()
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Every text tensor that a checkpoint must hold, by its name there, with its shape."""
     hidden = config.hidden_size
-    shapes: dict[str, Shape] = {EMBEDDING: (config.vocab_size, hidden), _NORM: (hidden,)}
+    shapes: dict[str, Shape] = {EMBEDDING: (config.vocab_size, hidden), NORM: (hidden,)}
     shapes[f"{_CONDITIONING}.pre_norm.weight"] = (hidden,)
     shapes |= _mlp_shapes(_CONDITIONING, config)
     for index, layer in enumerate(config.layers):
@@ -210,14 +227,21 @@ def build(config: ModelConfig, source: Source, report: Report = lambda done: Non
         report: told the share that is done after every layer.
     """
     layers = []
+    for layer in build_layers(config, source):
+        layers.append(layer)
+        report(len(layers) / (len(config.layers) + 1))
+    conditioning = build_conditioning(config, source)
+    return Weights(source.tensor(EMBEDDING), source.tensor(NORM), conditioning, tuple(layers))
+
+
+def build_layers(config: ModelConfig, source: Source) -> Iterator[LayerWeights]:
+    """The layers of `build`, each made when it is asked for, and not kept here."""
     for index, layer in enumerate(config.layers):
-        layers.append(_build_layer(config, layer, index, source))
-        report((index + 1) / (len(config.layers) + 1))
-    conditioning = _build_conditioning(config, source)
-    return Weights(source.tensor(EMBEDDING), source.tensor(_NORM), conditioning, tuple(layers))
+        yield _build_layer(config, layer, index, source)
 
 
-def _build_conditioning(config: ModelConfig, source: Source) -> Conditioning:
+def build_conditioning(config: ModelConfig, source: Source) -> Conditioning:
+    """The self-conditioning MLP of `build`."""
     gate, up, down = (source.matrix(f"{_CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
     return Conditioning(
         pre_norm=source.tensor(f"{_CONDITIONING}.pre_norm.weight"),
