@@ -189,6 +189,7 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
     "--precision", type=click.Choice(PRECISIONS), metavar="NAME",
     help="Number format of the weights: auto, float32, bfloat16, nvfp4, fp8, nf4, nvfp4+fp8.",
 )
+@click.option("--context", type=_COUNT, metavar="N", help="Tokens of prompt and answer to make room for.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
 @trace_options
 @infill_options

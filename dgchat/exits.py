@@ -69,6 +69,7 @@ def of_engine(error: Exception) -> Failure | None:
         return None
     codes = {
         errors.SamplingError: Exit.USAGE,
+        errors.InsufficientMemoryError: Exit.ENGINE,
         errors.DeviceError: Exit.USAGE,
         errors.ModelNotFoundError: Exit.MODEL,
         errors.CheckpointError: Exit.MODEL,

@@ -22,6 +22,7 @@ from dgchat.mailbox import Mailbox as Mailbox
 from dgchat.mailbox import Outlet as Outlet
 from dgchat.mailbox import Post as Post
 from dgchat.mailbox import Ready as Ready
+from dgchat.notes import bar
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
@@ -271,8 +272,8 @@ class EngineHost:
 
             load = dgengine.Engine.load
         engine = load(
-            settings.model, device=settings.device, precision=settings.precision, offline=settings.offline,
-            progress=self._progress,
+            settings.model, device=settings.device, precision=settings.precision, context=settings.context,
+            offline=settings.offline, progress=self._progress,
         )  # fmt: skip
         self._engine = engine
         self._new_session()
@@ -280,7 +281,8 @@ class EngineHost:
 
     def _progress(self, stage: str, done: float) -> None:
         verb = {"download": "downloading", "load": "loading"}.get(stage, stage)
-        self._put(Loading(f"{verb} {self._settings.model}" + (f" {done:.0%}" if 0 < done < 1 else "")), True)
+        how_far = f" {bar(done)} {done:.0%}" if 0 < done < 1 else ""
+        self._put(Loading(f"{verb} {self._settings.model}{how_far}"), True)
 
     def _new_session(self) -> None:
         if self._engine is not None:

@@ -88,6 +88,7 @@ SETTINGS = (
     Setting("model", "model", "name", _NAME, "pocket", "pocket, nvfp4, a directory, or a hub id"),
     Setting("device", "model", "device", _NAME, "auto", "auto, cpu, cuda, cuda:1, ..."),
     Setting("precision", "model", "precision", _PRECISION, "auto", ", ".join(PRECISIONS)),
+    Setting("context", "model", "context", _COUNT, None, "tokens of prompt and answer, at most"),
     Setting("offline", "model", "offline", _FLAG, False, "never fetch a model"),
     Setting("seed", "sampling", "seed", _SEED, None, "the same seed gives the same answer"),
     Setting("max_tokens", "sampling", "max_tokens", _COUNT, None, "longest answer, in tokens"),
@@ -120,6 +121,7 @@ class Settings:
     model: str
     device: str
     precision: str
+    context: int | None
     offline: bool
     seed: int | None
     max_tokens: int | None

@@ -266,6 +266,8 @@ class ChatScreen(ChatsScreen):
         self.say("reading" if self._asked else "ready: write below, Enter sends")
         if self._thinking:  # wished before it was known whether the model can
             self.action_think("on")
+        for note in engine.info.notes:
+            await self.transcript.show(Remark(note))
         settings = self._desk.settings
         if settings.sources["model"] == "default" and not settings.quiet:
             await self.transcript.show(Remark("pocket answers; /models shows the full model, and fetches it"))

@@ -95,8 +95,10 @@ class EditorApp(ThemedApp):
             match post:
                 case Loading(text):
                     self.editor.tell_model(text)
-                case Ready():
+                case Ready(engine):
                     self.editor.tell_model("")
+                    for note in engine.info.notes:
+                        self.editor.trouble(note)
                     self.editor.show_title()
                 case Failed(_, text):
                     self.editor.unloaded = self.host.engine is None

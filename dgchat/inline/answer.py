@@ -300,13 +300,17 @@ def open_engine(settings: Settings, notes: Notes) -> Engine:
     def progress(stage: str, done: float) -> None:
         notes.wait(f"{stages.get(stage, stage)} {name}", done)
 
-    return dgengine.Engine.load(
+    engine = dgengine.Engine.load(
         name,
         device=settings.device,
         precision=settings.precision,
+        context=settings.context,
         offline=settings.offline,
         progress=progress,
     )
+    for note in engine.info.notes:
+        notes.say(note)
+    return engine
 
 
 def sampling_of(settings: Settings) -> Sampling:

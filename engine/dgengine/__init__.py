@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dgengine.errors import EmptyPromptError as EmptyPromptError
     from dgengine.errors import EngineError as EngineError
     from dgengine.errors import InfillError as InfillError
+    from dgengine.errors import InsufficientMemoryError as InsufficientMemoryError
     from dgengine.errors import ModelNotFoundError as ModelNotFoundError
     from dgengine.errors import NumericsError as NumericsError
     from dgengine.errors import PromptError as PromptError
@@ -66,6 +67,7 @@ _HOMES = {
         "EmptyPromptError",
         "EngineError",
         "InfillError",
+        "InsufficientMemoryError",
         "ModelNotFoundError",
         "NumericsError",
         "PromptError",

@@ -20,6 +20,7 @@ from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
 from dgengine.reading import Reader
+from dgengine.streaming import spread
 from dgengine.tensor_files import INDEX, SINGLE, Shape, TensorFiles, shown, weight_files
 from dgengine.weights import EMBEDDING, Report, build, expected_shapes
 
@@ -39,6 +40,7 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     recipe: Recipe = Recipe(),  # noqa: B008 - frozen
     report: Report = lambda done: None,
+    streamed: int = 0,
 ) -> Model:
     """Loads the text model of a directory with config.json and safetensors, in one file or in shards with an index.
 
@@ -52,20 +54,36 @@ def load_model(
         dtype: of plain weights, activations and cache: float32 or bfloat16.
         recipe: what to quantise while loading.
         report: told the share that is done, layer by layer.
+        streamed: of how many layers the experts stay in the host's memory (`dgengine.streaming`).
 
     Raises:
         ConfigError: another architecture, or something that the engine does not support.
         CheckpointError: a file or tensor that is missing, unexpected, misshapen, unreadable or corrupted, or that the
             recipe does not fit.
-        ValueError: another dtype.
+        ValueError: another dtype, or more layers to stream than there are.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"the engine computes in float32 or bfloat16, not in {dtype}")
     folder = Path(path)
     with ExitStack() as stack:
         config, files, layout = open_checkpoint(folder, stack)
-        reader = Reader(files, layout, torch.device(device), dtype, recipe)
-        return Model(config, build(config, reader, report))
+        return read_model(config, files, layout, torch.device(device), dtype, recipe, report, streamed)
+
+
+def read_model(
+    config: ModelConfig,
+    files: TensorFiles,
+    layout: Layout,
+    device: torch.device,
+    dtype: torch.dtype,
+    recipe: Recipe,
+    report: Report,
+    streamed: int,
+) -> Model:
+    """The rest of `load_model`, of a directory that is open; the arguments and errors are its."""
+    in_host = spread(len(config.layers), streamed)
+    reader = Reader(files, layout, device, dtype, recipe, in_host)
+    return Model(config, build(config, reader, report), in_host)
 
 
 def open_checkpoint(folder: Path, stack: ExitStack) -> tuple[ModelConfig, TensorFiles, Layout]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dgengine import hub
-from dgengine.errors import CheckpointError, DeviceError, ModelNotFoundError
+from dgengine import hub, memory
+from dgengine.errors import CheckpointError, DeviceError, InsufficientMemoryError, ModelNotFoundError
 from dgengine.sampling import GenerationConfig, Sampling, eos_ids
 
 if TYPE_CHECKING:
     import torch
 
     from dgengine.chat import ChatTokenizer, EncodedChat, Message
+    from dgengine.model import Model
+    from dgengine.placement import Placement
+    from dgengine.planner import Plan
     from dgengine.quantized.forms import Recipe
     from dgengine.session import Session
 
@@ -37,10 +41,13 @@ class EngineInfo:
         parameters: how many, tied ones counted once.
         canvas_length: tokens denoised at once.
         vocab_size: token ids go from 0 to one below.
-        context_length: tokens that prompt and answer may come to.
+        context_length: tokens that prompt and answer may come to: the model's, or as many as have room.
         device: "cpu", "cuda:0".
         precision: how the experts are held: "float32", "bfloat16", "nvfp4", "fp8", "nf4".
-        weight_bytes: memory that the weights take.
+        weight_bytes: memory of the device that the weights take.
+        host_bytes: memory of the host that experts take which are streamed to the device.
+        plan: how the device's memory was shared out; None where nothing was planned.
+        notes: what is less than the model could do, and why: sentences for whoever runs it.
     """
 
     name: str
@@ -52,13 +59,16 @@ class EngineInfo:
     device: str
     precision: str
     weight_bytes: int
+    host_bytes: int = 0
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Engine:
     """A loaded model. Make one with `Engine.load`."""
 
-    def __init__(self, model: Any, path: Path, name: str) -> None:
-        """Wraps a model of `dgengine.checkpoint.load_model` that was read from `path`."""
+    def __init__(self, model: Any, path: Path, name: str, placement: Placement | None = None) -> None:
+        """Wraps a model of `dgengine.checkpoint.load_model` that was read from `path`, placed as `placement` says."""
         self.model = model
         self.path = path
         self.generation_config: GenerationConfig = read_generation_config(path)
@@ -70,10 +80,13 @@ class Engine:
             parameters=model.parameter_count(),
             canvas_length=model.config.canvas_length,
             vocab_size=model.config.vocab_size,
-            context_length=model.config.max_position_embeddings,
+            context_length=placement.context if placement else model.config.max_position_embeddings,
             device=str(model.device),
             precision=model.expert_form or str(model.dtype).removeprefix("torch."),
             weight_bytes=model.weight_bytes(),
+            host_bytes=model.host_bytes(),
+            plan=placement.plan if placement else None,
+            notes=placement.notes if placement else (),
         )
 
     @classmethod
@@ -84,32 +97,39 @@ class Engine:
         precision: str = "auto",
         offline: bool = False,
         progress: Progress | None = None,
+        context: int | None = None,
     ) -> Engine:
         """Loads a model.
+
+        On CUDA its weights, and the tokens of context, are made to fit the memory that is free, see `dgengine.planner`:
+        `info.notes` says what is less than the model could do.
 
         Args:
             name: "pocket" (the built-in model), a directory in Hugging Face format, a known model's short name
                 ("nvfp4"), or a hub id ("org/name", "org/name@revision"). What the hub's cache has nothing of is
                 downloaded once, see `dgengine.hub.pull`; what it has a part of only is refused.
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
-            precision: "auto" (bfloat16 on CUDA, float32 on the CPU), "float32", "bfloat16": of what is not stored
-                quantised. "nvfp4" or "nf4" quantises plain experts while loading, "fp8" experts and dense projections,
-                "nvfp4+fp8" experts and dense projections each to its own; the rest is as in "auto".
-            offline: take a hub id from the cache alone.
+            precision: "auto" (on CUDA the most exact that fits, from bfloat16 down; float32 on the CPU), "float32",
+                "bfloat16": of what is not stored quantised. "nvfp4" or "nf4" quantises plain experts while loading,
+                "fp8" experts and dense projections, "nvfp4+fp8" experts and dense projections each to its own; the
+                rest is bfloat16 on CUDA and float32 on the CPU.
             progress: told how far it is.
+            context: tokens that prompt and answer may come to, at most the model's; None for as many as have room.
 
         Raises:
-            ModelNotFoundError, CheckpointError, DeviceError: each says what to do.
+            ModelNotFoundError, CheckpointError, DeviceError: each says what to do. InsufficientMemoryError, a
+                DeviceError, where it does not fit.
+            ValueError: a context that is not positive.
         """
+        if context is not None and context < 1:
+            raise ValueError(f"a context of {context} tokens holds nothing")
         report = progress or (lambda stage, done: None)
-        place = _device(device)
+        place = find_device(device)
         dtype, recipe = _dtype_and_recipe(precision, place)
         path = find_model(name, offline, report)
-        from dgengine.checkpoint import load_model
-
         report("load", 0.0)
-        model = load_model(path, place, dtype, recipe, lambda done: report("load", done))
-        engine = cls(model, path, str(name))
+        model, placement = _placed(path, place, dtype, None if precision == "auto" else recipe, context, report)
+        engine = cls(model, path, str(name), placement)
         report("load", 1.0)
         return engine
 
@@ -170,7 +190,7 @@ class Engine:
         """A new conversation."""
         from dgengine.session import Session
 
-        return Session(self.model, self.generation_config, lambda: self.tokenizer)
+        return Session(self.model, self.generation_config, lambda: self.tokenizer, self.info.context_length)
 
 
 def built_in_path() -> Path:
@@ -233,7 +253,12 @@ def _unknown(name: str) -> str:
     return f"No model is called {name!r}: give 'pocket' (built in), a directory, or a hub id such as org/name."
 
 
-def _device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """The device of this name, "auto" being CUDA where there is one.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
     import torch
 
     if device == "auto":
@@ -247,6 +272,41 @@ def _device(device: str) -> torch.device:
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"The device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
     return place
+
+
+def _placed(
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    recipe: Recipe | None,
+    context: int | None,
+    report: Progress,
+) -> tuple[Model, Placement]:
+    """A model with as much as fits of what was asked for; a `recipe` of None leaves the precision to the plan.
+
+    Raises:
+        CheckpointError, InsufficientMemoryError: as `Engine.load`.
+    """
+    from dgengine.checkpoint import open_checkpoint, read_model
+    from dgengine.placement import place
+
+    with ExitStack() as stack:
+        config, files, layout = open_checkpoint(path, stack)
+        found = place(config, layout, device, dtype, recipe, context)
+        try:
+            model = read_model(
+                config, files, layout, device, dtype, found.recipe, lambda done: report("load", done), found.streamed
+            )
+        except Exception as error:
+            if not memory.is_exhausted(error):
+                raise
+            memory.give_back(error, device)
+            raise InsufficientMemoryError(
+                "Memory ran out while the model was loaded: close other programs, or ask for a smaller precision, such "
+                "as nvfp4+fp8."
+            ) from error
+    memory.release(device)  # what quantising took
+    return model, found
 
 
 def _dtype_and_recipe(precision: str, place: torch.device) -> tuple[torch.dtype, Recipe]:

@@ -31,6 +31,10 @@ class DeviceError(EngineError):
     """The asked device or precision is not there, or this version cannot run on it."""
 
 
+class InsufficientMemoryError(DeviceError):
+    """The memory of the device, or of the host, does not suffice for the model, or for what it was asked for."""
+
+
 class ChatTemplateError(EngineError):
     """The checkpoint has no tokenizer or chat template, or the template refuses the messages."""
 

@@ -6,7 +6,7 @@ hidden size, V the vocabulary, C the canvas length, H the query heads, KV the K/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
+from dgengine.streaming import ExpertStream
 from dgengine.weights import Conditioning, LayerWeights, SeparateBranches, Weights, expected_shapes
 
 # A roll-back of up to this many tokens never has to encode again (KVCache).
@@ -65,13 +66,19 @@ class Model:
         dtype: of weights, activations and caches.
     """
 
-    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
+        """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
+
+        Raises:
+            CheckpointError: these are not stored alike.
+        """
         self.config = config
         self.device = weights.embedding.device
         self.dtype = weights.embedding.dtype
         # On a CPU the residual stays in float32: conversions to and fro would cost more than its size.
         self._residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         self._weights = weights
+        self._stream = ExpertStream(weights.layers, streamed, self.device) if streamed else None
         # the division of the softcap is done here, once
         self._head_norm = weights.norm.float() / config.final_logit_softcapping
         # sqrt(D), rounded to the weights' dtype as the reference does
@@ -90,8 +97,13 @@ class Model:
         return KVCache(self.config, self.device, self.dtype, slack)
 
     def weight_bytes(self) -> int:
-        """Bytes of the weights as held, fused and converted."""
-        return sum(tensor.nbytes for tensor in self._weights.tensors())
+        """Bytes of the weights on the device as held, fused and converted; buffers for streamed experts included."""
+        held = sum(tensor.nbytes for tensor in self._weights.tensors())
+        return held if self._stream is None else held - self._stream.host_bytes() + self._stream.buffer_bytes()
+
+    def host_bytes(self) -> int:
+        """Bytes of the experts that stay in the host's memory and are streamed to the device."""
+        return 0 if self._stream is None else self._stream.host_bytes()
 
     @property
     def expert_form(self) -> Form | None:
@@ -253,10 +265,17 @@ class Model:
         eps = self.config.rms_norm_eps
         attended = self._attention(index, layer, self._normed_input(layer, hidden), cache, span)
         hidden = add_rms_norm(hidden, attended, layer.post_attention_norm, eps)
-        fed = feed_forward(layer.branches, hidden, self.config.top_k_experts, eps, self.dtype)
-        hidden = add_rms_norm(hidden, fed, layer.post_feedforward, eps)
+        hidden = add_rms_norm(hidden, self._feed_forward(index, layer, hidden), layer.post_feedforward, eps)
         scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
         return hidden if scalar == 1.0 else hidden.mul_(scalar)
+
+    def _feed_forward(self, index: int, layer: LayerWeights, hidden: Tensor) -> Tensor:
+        """[N, D] -> [N, D], both branches."""
+        top_k, eps = self.config.top_k_experts, self.config.rms_norm_eps
+        if self._stream is None or index not in self._stream:
+            return feed_forward(layer.branches, hidden, top_k, eps, self.dtype)
+        with self._stream.on_device(index) as branches:
+            return feed_forward(branches, hidden, top_k, eps, self.dtype)
 
     def _normed_input(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
         return rms_norm(hidden, layer.input_norm, self.config.rms_norm_eps, self.dtype)

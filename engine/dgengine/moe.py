@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,9 @@ class Experts(Protocol):
     def tensors(self) -> tuple[Tensor, ...]:
         """What it holds."""
 
+    def holding(self, tensors: Sequence[Tensor]) -> Experts:
+        """The same with others, of the same shapes, in place of `tensors`."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlainExperts:
@@ -47,6 +51,9 @@ class PlainExperts:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.matrices,)
+
+    def holding(self, tensors: Sequence[Tensor]) -> PlainExperts:
+        return PlainExperts(*tensors)
 
 
 def route(scores: Tensor, top_k: int, per_expert_scale: Tensor) -> tuple[Tensor, Tensor]:

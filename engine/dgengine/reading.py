@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -12,19 +12,25 @@ from dgengine.layouts import Layout, Stored, StoredExperts
 from dgengine.quantized.base import Form, Quantized, stacked
 from dgengine.quantized.forms import Recipe, quantize
 from dgengine.tensor_files import TensorFiles
-from dgengine.weights import Matrix
+from dgengine.weights import Matrix, decoder_layer
 
 
 class Reader:
     """A `dgengine.weights.Source` of open files. It keeps nothing of what it has given."""
 
     def __init__(
-        self, files: TensorFiles, layout: Layout, device: torch.device, dtype: torch.dtype, recipe: Recipe
+        self,
+        files: TensorFiles,
+        layout: Layout,
+        device: torch.device,
+        dtype: torch.dtype,
+        recipe: Recipe,
+        streamed: Collection[int] = (),
     ) -> None:
         """Reads `files`, which hold all of `layout`.
 
         Args:
-            device: where everything goes.
+            device: where everything goes but the experts of the layers `streamed`, which go to the host's memory.
             dtype: of what is plain.
             recipe: what is quantised on the way.
 
@@ -36,6 +42,7 @@ class Reader:
         self._device = device
         self._dtype = dtype
         self._recipe = recipe
+        self._in_host = tuple(f"{decoder_layer(index)}." for index in streamed)
         for experts in layout.experts.values():
             _refuse_coding_twice(experts, recipe.experts)
 
@@ -57,20 +64,23 @@ class Reader:
         """A projection of all experts [E, out, in], by the name of the fused tensor."""
         stored = self._layout.experts[name]
         form = stored.form or self._recipe.experts
+        device = torch.device("cpu") if name.startswith(self._in_host) else self._device
         if form is None:
-            return self._plain_experts(stored)
-        return stacked(self._coded_experts(stored, form), stored.shape[0], self._device)
+            matrices: Matrix = self._plain_experts(stored, device)
+        else:
+            matrices = stacked(self._coded_experts(stored, form), stored.shape[0], device)
+        return matrices if device == self._device else _pinned(matrices)
 
     def is_plain(self, prefix: str) -> bool:
         """Whether all matrices whose names begin with `prefix` and a dot are given as plain tensors."""
-        if self._recipe.experts or self._recipe.dense:
-            return False
+        if self._recipe.experts or self._recipe.dense or f"{prefix}.".startswith(self._in_host):
+            return False  # what is streamed is not joined with what is not
         stored: list[Stored | StoredExperts] = [*self._layout.matrices.values(), *self._layout.experts.values()]
         return all(one.form is None for one in stored if one.name.startswith(f"{prefix}."))
 
-    def _plain(self, tensor: Tensor) -> Tensor:
+    def _plain(self, tensor: Tensor, device: torch.device | None = None) -> Tensor:
         # moved first: what is stored is rarely wider than what it becomes
-        return tensor.to(self._device).to(self._dtype)
+        return tensor.to(device or self._device).to(self._dtype)
 
     def _quantized(self, name: str, weight: Tensor, form: Form) -> Quantized:
         try:
@@ -78,10 +88,10 @@ class Reader:
         except ValueError as error:
             raise CheckpointError(f"The tensor {name} cannot be quantised to {form}: {error}.") from error
 
-    def _plain_experts(self, stored: StoredExperts) -> Tensor:
+    def _plain_experts(self, stored: StoredExperts, device: torch.device) -> Tensor:
         if not stored.parts:
-            return self._plain(self._files.raw(stored.name))
-        result = torch.empty(stored.shape, dtype=self._dtype, device=self._device)
+            return self._plain(self._files.raw(stored.name), device)
+        result = torch.empty(stored.shape, dtype=self._dtype, device=device)
         for room, parts in zip(result, stored.parts, strict=True):
             for rows, part in zip(room.chunk(len(parts)), parts, strict=True):
                 rows.copy_(self._files.raw(f"{part.name}.weight"))
@@ -100,6 +110,13 @@ class Reader:
     def _coded(self, part: Stored, form: Form) -> Quantized:
         value = part.read(self._files)
         return value if isinstance(value, Quantized) else self._quantized(part.name, value, form)
+
+
+def _pinned(matrices: Matrix) -> Matrix:
+    """In memory of the host that a GPU reads by itself, while the processor goes on."""
+    if isinstance(matrices, Quantized):
+        return matrices.holding(tensor.pin_memory() for tensor in matrices.tensors())
+    return matrices.pin_memory()
 
 
 def _refuse_coding_twice(stored: StoredExperts, form: Form | None) -> None:

@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dgengine import memory
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
 from dgengine.errors import (
     ChatTemplateError,
     EmptyPromptError,
+    InsufficientMemoryError,
     NumericsError,
     PromptTooLongError,
     SamplingError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from dgengine.infill.request import InfillRequest
 
 _CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
+_SHORTEST = 64  # tokens per encode below which halving saves no memory worth having
 
 
 class Cache(Protocol):
@@ -90,6 +93,7 @@ class Session:
         model: Model,
         generation_config: GenerationConfig | None = None,
         tokenizer: Callable[[], ChatTokenizer] | None = None,
+        context: int | None = None,
     ) -> None:
         """Makes an empty session.
 
@@ -98,19 +102,29 @@ class Session:
             generation_config: the checkpoint's generation_config.json; None for the reference's defaults,
                 and no end-of-sequence id.
             tokenizer: gives the checkpoint's tokenizer; only `infill` needs it.
+            context: tokens that prompt and answer may come to; None for what the model was made for.
         """
         self._tokenizer = tokenizer
         self._model = model
         self._generation_config = generation_config or {}
         self._eos = np.array(sorted(eos_ids(self._generation_config)), dtype=np.int64)
+        self._context = context
         self._cache: Cache = model.new_cache()
         self._held: list[int] = []
+        self._longest_pass = 2**31
+        self._doing = ("starting", 0)  # and with how many tokens
         self._active: weakref.ref[Generator[Event, None, None]] | None = None
 
     @property
     def held(self) -> tuple[int, ...]:
         """The token ids whose K and V the cache holds."""
         return tuple(self._held)
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may come to."""
+        longest: int = self._model.config.max_position_embeddings
+        return longest if self._context is None else min(longest, self._context)
 
     def reset(self) -> None:
         """Forgets everything that the cache holds."""
@@ -133,7 +147,8 @@ class Session:
 
         Raises:
             EmptyPromptError, TokenIdError, PromptTooLongError, SamplingError, SessionBusyError: at once.
-            NumericsError: while it runs. The cache is emptied then, and the session can be used again.
+            NumericsError, InsufficientMemoryError: while it runs. The cache is emptied then, and the session can be
+                used again.
         """
         resolved = (sampling or Sampling()).resolve(self._generation_config)
         prompt = self._check_prompt(ids, resolved)
@@ -143,7 +158,7 @@ class Session:
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
         self._supersede()
         dropped = ids.dropped if isinstance(ids, EncodedChat) else 0
-        run = _Answer(self, prompt, dropped, resolved, control).events()
+        run = self._surviving(_Answer(self, prompt, dropped, resolved, control).events())
         self._active = weakref.ref(run)
         return run
 
@@ -166,7 +181,7 @@ class Session:
 
         Raises:
             InfillError, ChatTemplateError, SamplingError, TokenIdError, SessionBusyError: at once.
-            NumericsError, InfillError: while it runs. The session can be used again.
+            NumericsError, InfillError, InsufficientMemoryError: while it runs. The session can be used again.
         """
         from dgengine.infill.run import Infill
 
@@ -177,9 +192,25 @@ class Session:
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
         infill = Infill(self, self._tokenizer(), request, resolved, control)
         self._supersede()
-        run = infill.events()
+        run = self._surviving(infill.events())
         self._active = weakref.ref(run)
         return run
+
+    def _surviving(self, run: Generator[Event, None, None]) -> Generator[Event, None, None]:
+        """The events of `run`; where memory runs out, the session is emptied, to be used again."""
+        try:
+            yield from run
+        except Exception as error:
+            if not memory.is_exhausted(error):
+                raise
+            sentence = _memory_sentence(*self._doing, self._model.device)
+            self._empty(error)
+            raise InsufficientMemoryError(sentence) from error
+
+    def _empty(self, error: BaseException) -> None:
+        """Forgets everything, and gives back the memory that was in use when `error` came."""
+        self.reset()
+        memory.give_back(error, self._model.device)
 
     def _supersede(self) -> None:
         """Closes an answer that was left half-way."""
@@ -200,8 +231,7 @@ class Session:
         vocabulary = self._model.config.vocab_size
         for wrong in (i for i in (min(prompt), max(prompt)) if not 0 <= i < vocabulary):
             raise TokenIdError(f"Token id {wrong} is not in the vocabulary: ids go from 0 to {vocabulary - 1}.")
-        context: int = self._model.config.max_position_embeddings
-        canvas: int = self._model.config.canvas_length
+        context, canvas = self.context, int(self._model.config.canvas_length)
         room = sampling.blocks(canvas) * canvas
         if len(prompt) + room > context:
             raise PromptTooLongError(
@@ -219,10 +249,29 @@ class Session:
         return shared
 
     def encode(self, ids: Sequence[int]) -> None:
-        """Appends `ids` to what the cache holds; a failure halfway empties it, as it would be torn."""
+        """Appends `ids` to what the cache holds; a failure halfway empties it, as it would be torn.
+
+        Where memory runs out, all of it is encoded once more, in passes of half the length, as are all that follow.
+        """
+        held = self._held
+        self._doing = ("reading", len(held) + len(ids))
         try:
-            with torch.inference_mode():
-                self._model.encode(torch.tensor(ids, dtype=torch.int64, device=self._model.device), self._cache)
+            self._append(ids)
+        except Exception as error:
+            if not memory.is_exhausted(error):
+                raise
+            self._longest_pass = max(_SHORTEST, min(self._longest_pass, len(ids)) // 2)
+            self._empty(error)
+            self._append([*held, *ids])
+
+    def _append(self, ids: Sequence[int]) -> None:
+        try:
+            for start in range(0, len(ids), self._longest_pass):
+                piece = torch.tensor(
+                    ids[start : start + self._longest_pass], dtype=torch.int64, device=self._model.device
+                )
+                with torch.inference_mode():
+                    self._model.encode(piece, self._cache)
         except BaseException:
             self.reset()
             raise
@@ -230,12 +279,14 @@ class Session:
 
     def denoise(self, sampler: BlockSampler) -> Draft:
         """One denoising step after what the cache holds."""
+        self._doing = ("denoising", len(self._held) + sampler.canvas.shape[0])
         with torch.inference_mode():
             logits = self._model.decode(sampler.canvas, self._cache, sampler.self_conditioning)
             return sampler.step(logits)
 
     def denoise_side_by_side(self, samplers: Sequence[BlockSampler]) -> Tensor:
         """Logits float32 [B, C, V] of canvases that all follow what the cache holds, all at the same step."""
+        self._doing = ("denoising", len(self._held) + samplers[0].canvas.shape[0])
         conditioning = [s.self_conditioning for s in samplers if s.self_conditioning is not None]
         with torch.inference_mode():
             canvases = torch.stack([sampler.canvas for sampler in samplers])
@@ -243,6 +294,7 @@ class Session:
 
     def score(self, ids: Sequence[int]) -> Tensor:
         """Causal log-probabilities float32 [T], on the host, of ids that follow what the cache holds."""
+        self._doing = ("scoring", len(self._held) + len(ids))
         return self._model.score(torch.tensor(ids, dtype=torch.int64, device=self._model.device), self._cache).cpu()
 
     def cut(self, draft: NDArray[np.int32]) -> tuple[NDArray[np.int32], bool]:
@@ -404,6 +456,16 @@ def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     length = min(len(first), len(second))
     different = np.flatnonzero(np.asarray(first[:length]) != np.asarray(second[:length]))
     return int(different[0]) if different.size else length
+
+
+def _memory_sentence(doing: str, tokens: int, device: torch.device) -> str:
+    """What ran out of memory with how many tokens of context, and what to do."""
+    what = {"reading": "reading the text", "denoising": "a denoising step", "scoring": "weighing a rewrite"}
+    where, others = ("the GPU's", "programs that use the GPU") if device.type == "cuda" else ("the", "programs")
+    return (
+        f"In {what.get(doing, doing)} with {tokens:,} tokens {where} memory ran out: shorten the chat or the text, "
+        f"close other {others}, or load the model at a smaller precision, such as nvfp4+fp8."
+    )
 
 
 def _dropped_text(count: int) -> str:

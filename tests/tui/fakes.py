@@ -61,6 +61,7 @@ class FakeInfo:
     parameters: int = 9_000_000
     weight_bytes: int = 36_000_000
     vocab_size: int = 4096
+    notes: tuple[str, ...] = ()
 
 
 class FakeEngine:

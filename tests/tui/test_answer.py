@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dgchat.exits import Exit, Failure
 from dgchat.inline import answer as module
 from dgchat.inline.answer import Mode, Request, answer, dumps
+from dgchat.notes import Notes
 from dgchat.settings import load
 from dgengine import errors
 from tests.tui.fakes import FakeEngine
@@ -118,6 +120,21 @@ def test_notes_go_to_stderr_unless_quiet(monkeypatch: pytest.MonkeyPatch, capsys
     assert capsys.readouterr().err == "dgchat: The oldest turn was left out.\n"
     ask(monkeypatch, engine, quiet=True)
     assert capsys.readouterr().err == ""
+
+
+def test_what_had_to_be_reduced_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, wanted = FakeEngine("Fine."), {}
+    engine.info = replace(engine.info, notes=("The experts of 7 of 30 layers stay in host memory.",))
+
+    def load_engine(name: str, **options: Any) -> FakeEngine:
+        wanted.update(options)
+        return engine
+
+    monkeypatch.setattr("dgengine.Engine.load", load_engine)
+    stderr = io.StringIO()
+    module.open_engine(load({"model": "x", "context": 4096}, {}), Notes(stderr, quiet=False))
+    assert stderr.getvalue() == "dgchat: The experts of 7 of 30 layers stay in host memory.\n"
+    assert wanted["context"] == 4096
 
 
 @pytest.mark.parametrize(

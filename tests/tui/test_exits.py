@@ -37,6 +37,7 @@ def test_memory_that_has_run_out_is_told_in_numbers_with_what_takes_less(error: 
     ("error", "code"),
     [
         (errors.SamplingError("x"), Exit.USAGE),
+        (errors.InsufficientMemoryError("x"), Exit.ENGINE),
         (errors.ModelNotFoundError("x"), Exit.MODEL),
         (errors.ConfigError("x"), Exit.MODEL),
         (errors.PromptTooLongError("x"), Exit.INPUT),

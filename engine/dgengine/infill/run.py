@@ -136,7 +136,7 @@ class Infill:
 
     def _room(self, text: str, spans: Sequence[Range]) -> tuple[int, int]:
         """The most tokens of the document before the spans, and behind them: those before are read twice."""
-        limit = min(self._session.model.config.max_position_embeddings, _BUDGET * self._canvas)
+        limit = min(self._session.context, _BUDGET * self._canvas)
         head = len(self._codec.encode_chat([{"role": "user", "content": prompt("", self._request.instruction)}]))
         span = len(self._codec.tokens(text[spans[0][0] : spans[-1][1]]))
         room = limit - head - 3 * span - 2 * self._canvas
@@ -160,7 +160,7 @@ class Infill:
         return _Group(numbers, passage, ids, text)
 
     def _check_room(self, passage: Passage, prompt_length: int) -> None:
-        context: int = self._session.model.config.max_position_embeddings
+        context = self._session.context
         longest = max((2 * opening.length for opening in passage.openings), default=0)
         if isinstance(self._request.length, int):
             longest = self._request.length

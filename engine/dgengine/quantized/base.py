@@ -43,13 +43,17 @@ class Quantized(ABC):
         """What it holds."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
+    def holding(self: AnyQuantized, tensors: Iterable[Tensor]) -> AnyQuantized:
+        """The same with others in place of `tensors`."""
+        return type(self)(*tensors)
+
     def __getitem__(self: AnyQuantized, index: int) -> AnyQuantized:
         """A matrix of a stack; a view."""
-        return type(self)(*(tensor[index] for tensor in self.tensors()))
+        return self.holding(tensor[index] for tensor in self.tensors())
 
     def to(self: AnyQuantized, device: torch.device) -> AnyQuantized:
         """The same on a device."""
-        return type(self)(*(tensor.to(device) for tensor in self.tensors()))
+        return self.holding(tensor.to(device) for tensor in self.tensors())
 
 
 def stacked(matrices: Iterable[Sequence[AnyQuantized]], count: int, device: torch.device) -> AnyQuantized:

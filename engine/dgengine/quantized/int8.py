@@ -1,6 +1,9 @@
 """int8: a whole number from -127 to 127, one scale for every row (bitsandbytes' vector-wise code, weights only).
 
-weight[o, i] = code[o, i] * peak[o] / 127
+    weight[o, i] = code[o, i] * peak[o] / 127
+
+The codes are bitsandbytes' to the bit, but made here: its kernel for GPUs takes float16 only, which bfloat16 weights
+may overflow. Its product quantises the activations as well, and is not used.
 """
 
 from __future__ import annotations
@@ -48,6 +51,6 @@ def encode(weight: Tensor) -> Int8:
     peaks = rows.abs().amax(dim=1, keepdim=True)
     if not peaks.isfinite().all():
         raise ValueError("it holds numbers that are not finite")
-    scales = torch.where(peaks > 0, peaks / LARGEST, torch.ones_like(peaks))
-    scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
-    return Int8((rows / scales).round_().clamp_(-LARGEST, LARGEST).to(torch.int8), scales)
+    peaks = torch.where(peaks > 0, peaks, LARGEST).clamp_(min=LARGEST * torch.finfo(torch.float32).tiny)
+    codes = (rows * (LARGEST / peaks)).round_().clamp_(-LARGEST, LARGEST)  # a product, as in bitsandbytes
+    return Int8(codes.to(torch.int8), peaks / LARGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,3 +51,6 @@ class QuantizedExperts:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return self.stack.tensors()
+
+    def holding(self, tensors: Sequence[Tensor]) -> QuantizedExperts:
+        return QuantizedExperts(self.stack.holding(tensors))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dgengine.quantized import fp8, nf4
+from dgengine.quantized import fp8, int8, nf4
 from dgengine.quantized.base import Form, Quantized, stacked
 from dgengine.quantized.forms import quantize
 
@@ -129,6 +129,27 @@ def test_nf4_bytes_by_their_definition() -> None:
     assert torch.equal(pairs.flatten(1) * matrix.scales, matrix.dense(torch.float32))
     with pytest.raises(ValueError, match="blocks of 64"):
         nf4.encode(torch.ones(2, 96))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_int8_codes_are_those_of_bitsandbytes(dtype: torch.dtype, scale: float) -> None:
+    weight = (random(200, 384) * scale).to(dtype)
+    codes, peaks, _ = nf4._bitsandbytes().int8_vectorwise_quant(weight.clone())
+    own = int8.encode(weight)
+    assert torch.equal(own.codes, codes)
+    assert torch.equal(own.scales.flatten(), peaks / 127)
+    decoded = nf4._bitsandbytes().int8_vectorwise_dequant(codes, peaks)
+    torch.testing.assert_close(own.dense(torch.float32), decoded, rtol=2**-22, atol=0)
+
+
+@pytest.mark.parametrize("peak", [1e-45, 1e-38, 1e-36, 3e38])
+def test_int8_at_the_ends_of_float32(peak: float) -> None:
+    weight = random(1, 64)
+    weight = weight / weight.abs().max() * peak
+    decoded = int8.encode(weight).dense(torch.float32)
+    assert decoded.isfinite().all()
+    torch.testing.assert_close(decoded, weight, rtol=0, atol=max(peak / 127, 1.2e-38))
 
 
 def test_bitsandbytes_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:

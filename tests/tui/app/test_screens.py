@@ -401,6 +401,15 @@ async def test_the_welcome_may_be_closed_before_the_machine_has_been_looked_at(m
         await ask(pilot, "Hello")
 
 
+async def test_what_had_to_be_reduced_is_told() -> None:
+    engine = FakeEngine("Fine.")
+    engine.info = replace(engine.info, notes=("The context has room for 8,192 tokens.",))
+    app = app_of(engine)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        assert any("room for 8,192 tokens" in text for text in transcript(app))
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 async def test_the_default_model_is_named_with_the_way_to_the_full_one(quiet: bool) -> None:
     app = app_of(FakeEngine("Fine."), model=None, quiet=quiet)

@@ -1,0 +1,71 @@
+"""How much memory is free, and what is done when it has run out."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import torch
+
+# What torch's messages hold where memory ran out; only the CUDA allocator has an exception of its own for it.
+_SIGNS: Final = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory of a device, or of the host.
+
+    Attributes:
+        free: bytes that nobody uses, or that can be had back at once.
+        total: bytes in all.
+    """
+
+    free: int
+    total: int
+
+
+def free(device: torch.device) -> Memory:
+    """The memory of a device. On CUDA this makes the process's context there, which no longer counts as free then.
+
+    What torch keeps of this process's freed tensors counts as free.
+    """
+    if device.type != "cuda":
+        return host()
+    import torch
+
+    unused, total = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return Memory(unused + kept, total)
+
+
+def host() -> Memory:
+    """The host's memory. What holds copies of files, and can be had back, counts as free."""
+    import psutil
+
+    found = psutil.virtual_memory()
+    return Memory(found.available, found.total)
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, of the host or of a GPU."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def give_back(error: BaseException, device: torch.device) -> None:
+    """Lets go of what the frames that `error` came through hold, and of what torch's allocator keeps for later."""
+    traceback.clear_frames(error.__traceback__)
+    release(device)
+
+
+def release(device: torch.device) -> None:
+    """Gives back what torch's allocator keeps for later."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
