@@ -25,21 +25,26 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
+# A second environment for the kernel tests. They run on the CPU, where any torch goes with any Triton.
+TRITON36_VENV ?= .venv-triton36
+TRITON36_BIN := $(TRITON36_VENV)/bin
+
 export PROMPT PICTURE_PROMPT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint types contracts pytest soak bench bench-app picture clean
+.PHONY: help run test check lint types contracts pytest soak soak-triton36 bench bench-app picture clean
 
 help:
 	@echo 'make run     answer a prompt with the built-in model (PROMPT="..." to choose one)'
 	@echo 'make test    style, types, layer contracts and all tests'
 	@echo 'make soak    the tests again at full length: fuzzing, many kills, long sessions'
+	@echo 'make soak-triton36  the kernel tests with Triton 3.6, which comes with torch 2.11 (part of make soak)'
 	@echo 'make bench   the engine against transformers, in one run'
 	@echo 'make bench-app  how fast the app starts, takes keys and draws, and the memory of a long answer'
 	@echo 'make picture the film in the README, docs/watch.svg, from an answer of the built-in model'
 	@echo 'make lint    style, types and layer contracts only'
-	@echo 'make clean   remove $(VENV) and everything built'
+	@echo 'make clean   remove $(VENV), $(TRITON36_VENV) and everything built'
 
 run: $(INSTALLED)
 	@if [ -t 1 ]; then watch=--watch; else watch=--no-watch; fi; \
@@ -57,6 +62,10 @@ pytest: $(INSTALLED_DEV)
 
 soak: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m "" --hypothesis-profile=soak $(PYTEST_ARGS)
+	@if [ "$$(uname -s)" = Linux ]; then $(MAKE) soak-triton36; fi
+
+soak-triton36: $(TRITON36_VENV)/.installed
+	$(TRITON36_BIN)/python -m pytest -m "not gpu" --hypothesis-profile=soak tests/kernels
 
 bench: $(INSTALLED)
 	$(BIN)/python engine/bench/vs_transformers.py $(BENCH_ARGS)
@@ -71,7 +80,7 @@ bench-app: $(INSTALLED_DEV)
 	$(BIN)/python -m tests.bench.app_speed $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(TRITON36_VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
@@ -89,6 +98,15 @@ $(INSTALLED): pyproject.toml
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+$(TRITON36_VENV)/.installed: $(INSTALLED)
+	@$(BIN)/python -m venv $(TRITON36_VENV)
+	@index=; if $(call wants_cpu_build); then index="--extra-index-url $(TORCH_CPU_INDEX)"; fi; \
+	$(TRITON36_BIN)/python -m pip install --quiet $$index '$(TORCH)' || \
+		$(TRITON36_BIN)/python -m pip install --quiet '$(TORCH)'
+	@$(TRITON36_BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(TRITON36_BIN)/python -m pip install --quiet 'triton==3.6.0'
 	@touch $@
 
 # A shell condition: Linux, no NVIDIA driver, and the index of CPU builds answers within eight seconds (the alarm

@@ -16,6 +16,7 @@ import torch
 
 from dgengine.config import ModelConfig
 from dgengine.errors import CheckpointError
+from dgengine.kernel_moe import Packer
 from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
@@ -41,6 +42,7 @@ def load_model(
     recipe: Recipe = Recipe(),  # noqa: B008 - frozen
     report: Report = lambda done: None,
     streamed: int = 0,
+    kernels: bool | None = None,
 ) -> Model:
     """Loads the text model of a directory with config.json and safetensors, in one file or in shards with an index.
 
@@ -55,6 +57,8 @@ def load_model(
         recipe: what to quantise while loading.
         report: told the share that is done, layer by layer.
         streamed: of how many layers the experts stay in the host's memory (`dgengine.streaming`).
+        kernels: whether the kernels of `dgkernels` compute the experts, where they can; None on a GPU only. Where they
+            cannot, the model's `kernel_note` says why.
 
     Raises:
         ConfigError: another architecture, or something that the engine does not support.
@@ -67,7 +71,7 @@ def load_model(
     folder = Path(path)
     with ExitStack() as stack:
         config, files, layout = open_checkpoint(folder, stack)
-        return read_model(config, files, layout, torch.device(device), dtype, recipe, report, streamed)
+        return read_model(config, files, layout, torch.device(device), dtype, recipe, report, streamed, kernels)
 
 
 def read_model(
@@ -79,11 +83,15 @@ def read_model(
     recipe: Recipe,
     report: Report,
     streamed: int,
+    kernels: bool | None,
 ) -> Model:
     """The rest of `load_model`, of a directory that is open; the arguments and errors are its."""
     in_host = spread(len(config.layers), streamed)
     reader = Reader(files, layout, device, dtype, recipe, in_host)
-    return Model(config, build(config, reader, report), in_host)
+    packer = Packer(config, device, dtype, kernels)
+    model = Model(config, build(config, reader, report, packer), in_host)
+    model.kernel_note = packer.reason
+    return model
 
 
 def open_checkpoint(folder: Path, stack: ExitStack) -> tuple[ModelConfig, TensorFiles, Layout]:

@@ -86,7 +86,7 @@ class Engine:
             weight_bytes=model.weight_bytes(),
             host_bytes=model.host_bytes(),
             plan=placement.plan if placement else None,
-            notes=placement.notes if placement else (),
+            notes=(*(placement.notes if placement else ()), *_kernel_notes(model)),
         )
 
     @classmethod
@@ -98,6 +98,7 @@ class Engine:
         offline: bool = False,
         progress: Progress | None = None,
         context: int | None = None,
+        kernels: bool | None = None,
     ) -> Engine:
         """Loads a model.
 
@@ -115,6 +116,8 @@ class Engine:
                 rest is bfloat16 on CUDA and float32 on the CPU.
             progress: told how far it is.
             context: tokens that prompt and answer may come to, at most the model's; None for as many as have room.
+            kernels: whether quantised experts are computed by the kernels of `dgkernels`, where these run; None on a
+                GPU only. Otherwise torch computes them; `info.notes` says why, if that was not wished.
 
         Raises:
             ModelNotFoundError, CheckpointError, DeviceError: each says what to do. InsufficientMemoryError, a
@@ -128,7 +131,8 @@ class Engine:
         dtype, recipe = _dtype_and_recipe(precision, place)
         path = find_model(name, offline, report)
         report("load", 0.0)
-        model, placement = _placed(path, place, dtype, None if precision == "auto" else recipe, context, report)
+        wanted = None if precision == "auto" else recipe
+        model, placement = _placed(path, place, dtype, wanted, context, kernels, report)
         engine = cls(model, path, str(name), placement)
         report("load", 1.0)
         return engine
@@ -196,6 +200,12 @@ class Engine:
 def built_in_path() -> Path:
     """Where the built-in model lies in the installed package."""
     return Path(__file__).parent / BUILT_IN
+
+
+def _kernel_notes(model: Model) -> tuple[str, ...]:
+    if model.kernel_note is None:
+        return ()
+    return (f"The experts are computed by torch and not by kernels, which takes longer: {model.kernel_note}.",)
 
 
 def read_generation_config(path: Path) -> GenerationConfig:
@@ -280,6 +290,7 @@ def _placed(
     dtype: torch.dtype,
     recipe: Recipe | None,
     context: int | None,
+    kernels: bool | None,
     report: Progress,
 ) -> tuple[Model, Placement]:
     """A model with as much as fits of what was asked for; a `recipe` of None leaves the precision to the plan.
@@ -295,8 +306,9 @@ def _placed(
         found = place(config, layout, device, dtype, recipe, context)
         try:
             model = read_model(
-                config, files, layout, device, dtype, found.recipe, lambda done: report("load", done), found.streamed
-            )
+                config, files, layout, device, dtype, found.recipe, lambda done: report("load", done), found.streamed,
+                kernels,
+            )  # fmt: skip
         except Exception as error:
             if not memory.is_exhausted(error):
                 raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dgengine.kernel_moe import PackedExperts, mixture
 from dgengine.moe import apply_experts, route, route_all
 from dgengine.norm import rms_norm
 from dgengine.weights import JoinedBranches, SeparateBranches
@@ -35,10 +36,11 @@ def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dty
     """[2, N, D]: the dense MLP's output, and the experts'."""
     normed = rms_norm(residual, None, eps, torch.float32)
     dense = w.down(w.gate_up((normed * w.pre_dense).to(dtype))[0].to(dtype))
-    scores = (normed * w.pre_router).to(dtype) @ w.router
-    weights, chosen = route(scores, top_k, w.per_expert_scale)
-    routed = apply_experts((normed * w.pre_experts).to(dtype), weights, chosen, w.experts_gate_up, w.experts_down)
-    return torch.stack((dense, routed))
+    inputs = (normed * w.pre_experts).to(dtype)
+    if isinstance(w.experts_gate_up, PackedExperts):
+        return torch.stack((dense, mixture(w, residual, inputs, top_k, eps)))
+    weights, chosen = route((normed * w.pre_router).to(dtype) @ w.router, top_k, w.per_expert_scale)
+    return torch.stack((dense, apply_experts(inputs, weights, chosen, w.experts_gate_up, w.experts_down)))
 
 
 def _joined(w: JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:

@@ -17,6 +17,7 @@ from dgengine.attention import Visibility, attend, causal, everything
 from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
+from dgengine.kernel_moe import PackedExperts
 from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
@@ -64,7 +65,11 @@ class Model:
         config: the dimensions.
         device: where weights and caches are.
         dtype: of weights, activations and caches.
+        kernel_note: why the experts are not computed by kernels, in a few words; None where they are, or where
+            nobody wanted that.
     """
+
+    kernel_note: str | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
         """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
@@ -110,7 +115,15 @@ class Model:
         """How the experts are coded; None where they are plain. Layers that differ go by the first."""
         branches = self._weights.layers[0].branches
         experts = branches.experts_gate_up if isinstance(branches, SeparateBranches) else None
+        if isinstance(experts, PackedExperts):
+            return experts.form
         return experts.stack.form if isinstance(experts, QuantizedExperts) else None
+
+    @property
+    def uses_kernels(self) -> bool:
+        """Whether the experts of some layer are computed by kernels."""
+        branches = [own for layer in self._weights.layers if isinstance(own := layer.branches, SeparateBranches)]
+        return any(isinstance(own.experts_down, PackedExperts) for own in branches)
 
     def parameter_count(self) -> int:
         """Parameters of the text model as the checkpoint counts them, the tied head once."""

@@ -220,15 +220,21 @@ def encoder_scalar(index: int) -> str:
     return f"model.encoder.language_model.layers.{index}.layer_scalar"
 
 
-def build(config: ModelConfig, source: Source, report: Report = lambda done: None) -> Weights:
+def build(
+    config: ModelConfig,
+    source: Source,
+    report: Report = lambda done: None,
+    arrange: Callable[[LayerWeights], LayerWeights] = lambda layer: layer,
+) -> Weights:
     """Fuses the tensors that `source` gives for the names of `expected_shapes`, each taken once, layer by layer.
 
     Args:
         report: told the share that is done after every layer.
+        arrange: what is made of each layer before the next one is read.
     """
     layers = []
     for layer in build_layers(config, source):
-        layers.append(layer)
+        layers.append(arrange(layer))
         report(len(layers) / (len(config.layers) + 1))
     conditioning = build_conditioning(config, source)
     return Weights(source.tensor(EMBEDDING), source.tensor(NORM), conditioning, tuple(layers))

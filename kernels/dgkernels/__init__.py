@@ -1,6 +1,6 @@
-"""Triton kernels for the denoising step, each beside its torch reference; they know nothing of the model.
+"""Triton kernels for the denoising step, each with a torch reference of the same name; they know nothing of the model.
 
-The package holds no kernel yet: the engine runs on torch alone, on every platform.
+Importing this package imports neither Triton nor torch; `dgkernels.support` says whether a device can run the kernels.
 """
 
 __all__: list[str] = []

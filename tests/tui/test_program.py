@@ -196,7 +196,6 @@ def test_a_model_of_which_a_file_is_a_directory(broken: Path, capsys: pytest.Cap
         ([], b"", 4, "empty"),
         (["--device", "cuda:99", "Hello"], b"", 2, "cuda:99"),
         (["--device", "\x1b[2Jtoaster", "Hello"], b"", 2, "toaster"),
-        (["--precision", "nvfp4", "Hello"], b"", 2, "nvfp4"),
         (["word " * 3000], b"", 4, "context"),
         (["--max-tokens", "100000", "Hello"], b"", 4, "context"),
     ],

@@ -1,0 +1,199 @@
+"""The mixture of experts by the kernels of `dgkernels`, on devices that run them.
+
+Before a model's first experts are packed for them, the kernels are tried on these: what a GPU, a driver or a compiler
+makes of them that is not the torch path's result, within what bfloat16 can tell, is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from dgengine.config import ModelConfig
+from dgengine.moe import apply_experts
+from dgengine.quantized.matrices import QuantizedExperts
+from dgengine.quantized.nf4 import Nf4
+from dgengine.quantized.nvfp4 import Nvfp4
+from dgengine.weights import LayerWeights, SeparateBranches
+from dgkernels.moe.layout import Form, Packed, Tile, pack, unpack
+from dgkernels.tiles import MoeTiles, moe_tiles
+
+if TYPE_CHECKING:
+    from dgengine.quantized.base import Quantized
+
+_TRIED: Final = 40  # tokens
+_TOLERANCE: Final = 0.02  # relative, of the root mean square; bfloat16 alone makes 0.004
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedExperts:
+    """A `dgengine.moe.Experts` as the kernels read it; for anything else a matrix is unpacked, slowly."""
+
+    packed: Packed
+    tiles: MoeTiles
+
+    @property
+    def width(self) -> int:
+        """O."""
+        return self.packed.shape[0]
+
+    @property
+    def form(self) -> Form:
+        """How they are coded."""
+        return self.packed.form
+
+    def __len__(self) -> int:
+        return self.packed.experts
+
+    def matrix(self, expert: int, dtype: torch.dtype) -> Tensor:
+        one = self.packed.holding(tuple(tensor[expert : expert + 1] for tensor in self.packed.tensors()))
+        codes, scales = unpack(one)
+        if self.packed.form == "nf4":
+            return Nf4(codes[0], scales[0]).dense(dtype).t()
+        return Nvfp4(codes[0], scales[0], one.global_scales[0]).dense(dtype).t()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.packed.tensors()
+
+    def holding(self, tensors: Sequence[Tensor]) -> PackedExperts:
+        return PackedExperts(self.packed.holding(tuple(tensors)), self.tiles)
+
+
+def mixture(w: SeparateBranches, residual: Tensor, inputs: Tensor, top_k: int, eps: float) -> Tensor:
+    """Routing and experts of a layer whose experts are `PackedExperts`: [N, D] -> bfloat16 [N, D].
+
+    Args:
+        w: the layer's weights.
+        residual: what the router norms and reads.
+        inputs: what the experts read, normed already; bfloat16.
+        top_k: experts a token.
+        eps: of the router's norm.
+    """
+    from dgkernels.moe.products import experts
+    from dgkernels.moe.routing import route
+
+    assert isinstance(w.experts_gate_up, PackedExperts) and isinstance(w.experts_down, PackedExperts)
+    factors, chosen = route(residual, w.pre_router, w.router, w.per_expert_scale, top_k, eps)
+    return experts(
+        inputs, factors, chosen, w.experts_gate_up.packed, w.experts_down.packed, w.experts_gate_up.tiles
+    )  # fmt: skip
+
+
+class Packer:
+    """Packs the experts of layer after layer, if the kernels run.
+
+    Attributes:
+        reason: why they do not, in a few words; None where they do, or where there was nothing to pack.
+    """
+
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, wanted: bool | None) -> None:
+        """Makes a packer for one model.
+
+        Args:
+            config: its dimensions.
+            device: where it runs.
+            dtype: of its activations.
+            wanted: whether kernels are to be used; None on a GPU only.
+        """
+        self._config = config
+        self._device = device
+        self.reason: str | None = None
+        self._used = wanted if wanted is not None else device.type == "cuda"
+        self._tried = False
+        if self._used and dtype != torch.bfloat16:
+            self._refuse("they compute in bfloat16")
+
+    def __call__(self, layer: LayerWeights) -> LayerWeights:
+        """The layer with its experts packed, or as it is."""
+        branches = layer.branches
+        if not self._used or not isinstance(branches, SeparateBranches):
+            return layer
+        gate_up, down = branches.experts_gate_up, branches.experts_down
+        if not isinstance(gate_up, QuantizedExperts) or not isinstance(down, QuantizedExperts):
+            return layer
+        tiles = self._tiles(gate_up.stack)
+        if tiles is None:
+            return layer
+        packed = replace(
+            branches,
+            experts_gate_up=self._packed(gate_up.stack, tiles, paired=True),
+            experts_down=self._packed(down.stack, tiles, paired=False),
+        )
+        if not self._tried:
+            self._try(branches, packed)
+        return replace(layer, branches=packed) if self._used else layer
+
+    def _refuse(self, reason: str) -> None:
+        self._used, self.reason = False, reason
+
+    def _tiles(self, stack: Quantized) -> MoeTiles | None:
+        """The tiles for experts in this form; None where the kernels do not take them."""
+        from dgkernels import support
+
+        if stack.form not in ("nvfp4", "nf4"):
+            self._refuse(f"there are none for {stack.form}")
+            return None
+        reason = support.why_not(self._device)
+        if reason is not None:
+            self._refuse(reason)
+            return None
+        config = self._config
+        capability = support.capability_of(self._device)
+        tiles = moe_tiles(capability, config.hidden_size, config.moe_intermediate_size, stack.form)
+        if tiles is None:
+            self._refuse(f"experts of {config.hidden_size} x {config.moe_intermediate_size} cannot be cut into tiles")
+        return tiles
+
+    def _packed(self, stack: Quantized, tiles: MoeTiles, paired: bool) -> PackedExperts:
+        rows, columns = tiles.gate_up if paired else tiles.down
+        tile = Tile(2 * rows if paired else rows, columns)
+        codes, scales, *rest = stack.tensors()
+        form: Form = "nf4" if stack.form == "nf4" else "nvfp4"
+        packed = pack(codes, scales, rest[0] if rest else None, tile, form, paired, worker=self._device)
+        if codes.is_pinned():  # what is streamed from the host's memory is so from where a GPU reads by itself
+            packed = packed.holding(tuple(tensor.pin_memory() for tensor in packed.tensors()))
+        return PackedExperts(packed, tiles)
+
+    def _try(self, plain: SeparateBranches, packed: SeparateBranches) -> None:
+        """Whether both give the same; if not, the kernels are not used."""
+        self._tried = True
+        try:
+            error = self._difference(_on(self._device, plain), _on(self._device, packed))
+        except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
+            first = (str(failure).strip().splitlines() or [""])[0]
+            self._refuse(f"they fail here ({type(failure).__name__}: {first})")
+            return
+        if not error < _TOLERANCE:  # NaN as well
+            self._refuse(f"their results differ from torch's by {error:.1%} here")
+
+    def _difference(self, plain: SeparateBranches, packed: SeparateBranches) -> float:
+        """Relative error of the kernels' mixture on tokens drawn at random."""
+        from dgkernels.moe.products import experts
+
+        count, top_k, hidden = len(plain.experts_down), self._config.top_k_experts, self._config.hidden_size
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randn(_TRIED, hidden, generator=generator).to(self._device, torch.bfloat16)
+        chosen = torch.stack([torch.randperm(count, generator=generator)[:top_k] for _ in range(_TRIED)])
+        chosen, factors = chosen.to(self._device), torch.rand(_TRIED, top_k, generator=generator).to(self._device)
+        assert isinstance(packed.experts_gate_up, PackedExperts) and isinstance(packed.experts_down, PackedExperts)
+        with torch.inference_mode():
+            wanted = apply_experts(tokens, factors, chosen, plain.experts_gate_up, plain.experts_down).float()
+            got = experts(
+                tokens, factors, chosen.int(), packed.experts_gate_up.packed, packed.experts_down.packed,
+                packed.experts_gate_up.tiles,
+            ).float()  # fmt: skip
+        return float((got - wanted).norm() / wanted.norm())
+
+
+def _on(device: torch.device, branches: SeparateBranches) -> SeparateBranches:
+    """With the experts on the device, of a layer that may be streamed."""
+    gate_up, down = branches.experts_gate_up, branches.experts_down
+    return replace(
+        branches,
+        experts_gate_up=gate_up.holding(tuple(tensor.to(device) for tensor in gate_up.tensors())),
+        experts_down=down.holding(tuple(tensor.to(device) for tensor in down.tensors())),
+    )

@@ -1,0 +1,43 @@
+"""Whether a device can run the kernels."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import cache
+
+import torch
+
+from dgkernels.tiles import MOE
+
+
+@cache
+def why_not(device: torch.device) -> str | None:
+    """Why the kernels do not run on this device, in a few words; None where they do.
+
+    Triton's interpreter (TRITON_INTERPRET=1) runs them on a CPU, for tests.
+    """
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if device.type == "cpu":
+        return None if interpreted() else "they are for NVIDIA GPUs"
+    if device.type != "cuda" or torch.version.hip:
+        return "they are for NVIDIA GPUs"
+    capability = torch.cuda.get_device_capability(device)
+    if capability not in MOE:
+        return f"there is no configuration for compute capability {capability[0]}.{capability[1]}"
+    try:
+        import triton  # noqa: F401
+    except Exception as error:  # noqa: BLE001 - a broken installation is a reason like any other
+        return f"Triton cannot be imported ({type(error).__name__}: {error})"
+    return None
+
+
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def capability_of(device: torch.device) -> tuple[int, int]:
+    """The compute capability whose tiles are to be used; the interpreter plays the smallest GPU."""
+    return (8, 9) if device.type == "cpu" else torch.cuda.get_device_capability(device)
