@@ -189,7 +189,7 @@ def _arrange(tiles: Tensor) -> Tensor:
 def _restore(tiles: Tensor) -> Tensor:
     rows, width = tiles.shape[-2:]
     quads = tiles.reshape(*tiles.shape[:-2], rows // 16, 8, 4, width // 8, 4)
-    words: Tensor = _gather_bits(quads).unflatten(-1, (2, 2))  # type: ignore[no-untyped-call]
+    words: Tensor = _gather_bits(quads).unflatten(-1, (2, 2))
     lead = tuple(range(words.dim() - 6))
     big, r, t, c, h, i = range(words.dim() - 6, words.dim())
     tiles = words.permute(*lead, big, h, r, c, t, i).reshape(tiles.shape)

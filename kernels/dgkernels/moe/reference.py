@@ -46,12 +46,13 @@ def down(inner: Tensor, weights: Tensor, chosen: Tensor, factors: Tensor) -> Ten
     """[N * K, X], [E, D, X], int [N, K], float32 [N, K] -> float32 [N * K, D]."""
     own = weights[chosen.flatten().long()]
     outer: Tensor = torch.einsum("rdx,rx->rd", own, inner.float())
-    return outer * factors.view(-1, 1)
+    return torch.mul(outer, factors.view(-1, 1))
 
 
 def combine(rows: Tensor, top_k: int) -> Tensor:
     """[N * K, D] -> float32 [N, D]."""
-    return rows.float().unflatten(0, (-1, top_k)).sum(dim=1)
+    own: Tensor = rows.float().unflatten(0, (-1, top_k))
+    return own.sum(dim=1)
 
 
 def experts(x: Tensor, factors: Tensor, chosen: Tensor, gate_up_weights: Tensor, down_weights: Tensor) -> Tensor:
