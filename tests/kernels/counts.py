@@ -32,8 +32,8 @@ def row(case: Case) -> str:
     warps = (own.gate_up_launch if first else own.down_launch).warps
     weights = (2 if first else 1) * rows * columns
     cells = (
-        f"{case.capability // 10}.{case.capability % 10}", case.form, case.product, f"{rows} x {columns}", own.block, warps,
-        found.registers, f"{found.shared / 1024:.0f}", f"{loop_length(found) * _LANES * warps / weights:.2f}",
+        f"{case.capability // 10}.{case.capability % 10}", case.form, case.product, f"{rows} x {columns}", own.block,
+        warps, found.registers, f"{found.shared / 1024:.0f}", f"{loop_length(found) * _LANES * warps / weights:.2f}",
         ", ".join(f"{count} {kind}" for kind, count in found.mma.items()),
     )  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |"
