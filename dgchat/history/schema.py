@@ -7,6 +7,7 @@ has to be different becomes a step of its own.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import Final
 
 APPLICATION_ID: Final = 0x64676368  # "dgch": tells our files from other programs' databases
@@ -79,6 +80,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """
     if _version(connection) == len(STEPS):
         _check_owner(connection)
+        _check_schema(connection)
         return
     connection.execute("BEGIN IMMEDIATE")  # of two that start at once, one waits here and then finds nothing to do
     try:
@@ -108,6 +110,19 @@ def _tables(connection: sqlite3.Connection) -> int:
 def _check_owner(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise sqlite3.DatabaseError("it is a database of another program")
+
+
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """What SQLite finds no fault with may still have lost a letter of a column's name."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for step in STEPS:
+            _run(fresh, step)
+        if not _objects(fresh) <= _objects(connection):
+            raise sqlite3.DatabaseError("its tables are damaged")
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    return set(connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master"))
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

@@ -106,6 +106,17 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
     assert (tmp_path / "history.db").is_dir()
 
 
+def test_a_column_whose_name_has_lost_a_letter(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    write(path, 3)
+    path.write_bytes(path.read_bytes().replace(b"message INTEGER PRIMARY KEY", b"messagA INTEGER PRIMARY KEY"))
+    opened = open_history(path)
+    with opened.store as store:
+        assert opened.remark is not None and "its tables are damaged" in opened.remark
+        assert store.conversations() == []
+    assert len(list(tmp_path.glob("history.damaged-*.db"))) == 1
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=64)), min_size=1, max_size=8)
