@@ -10,6 +10,7 @@ PROMPT ?= Tell me a story about a fox and a lantern.
 PYTEST_ARGS ?=
 PICTURE_PROMPT ?= Tell me a story about a fox and a lantern.
 PICTURE_SEED ?= 4
+GPU_PYTHON ?= python3
 
 # One release of torch that every platform has. The package itself accepts the range in pyproject.toml.
 TORCH ?= torch==2.13.0
@@ -33,7 +34,7 @@ export PROMPT PICTURE_PROMPT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lint types contracts pytest soak soak-triton36 bench bench-app picture clean
+.PHONY: help run test check lint types contracts pytest soak soak-triton36 bench bench-app gpu picture clean
 
 help:
 	@echo 'make run     answer a prompt with the built-in model (PROMPT="..." to choose one)'
@@ -42,6 +43,7 @@ help:
 	@echo 'make soak-triton36  the kernel tests with Triton 3.6, which comes with torch 2.11 (part of make soak)'
 	@echo 'make bench   the engine against transformers, in one run'
 	@echo 'make bench-app  how fast the app starts, takes keys and draws, and the memory of a long answer'
+	@echo 'make gpu     kernels and the full-size model on an NVIDIA GPU, with the python3 at hand; under nine minutes'
 	@echo 'make picture the film in the README, docs/watch.svg, from an answer of the built-in model'
 	@echo 'make lint    style, types and layer contracts only'
 	@echo 'make clean   remove $(VENV), $(TRITON36_VENV) and everything built'
@@ -78,6 +80,10 @@ picture: $(INSTALLED)
 
 bench-app: $(INSTALLED_DEV)
 	$(BIN)/python -m tests.bench.app_speed $(BENCH_ARGS)
+
+# Installs nothing and sets up no $(VENV): GPU_PYTHON is one that has torch, Triton and transformers.
+gpu:
+	$(GPU_PYTHON) kernels/bench/gpu.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) $(TRITON36_VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

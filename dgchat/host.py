@@ -80,6 +80,10 @@ class _Turn:
     outlet: Outlet | None = None  # where its events go; None for the host's own mailbox
 
 
+class _Superseded(Exception):
+    """The model that is being loaded is no longer wanted."""
+
+
 class EngineHost:
     """A model and one conversation on a daemon thread that lives as long as the program.
 
@@ -98,6 +102,8 @@ class EngineHost:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs.put(self._open)  # before anything that is asked, also before `start`
         self._engine: Engine | None = None
+        self._wanted = 0  # how many models have been asked for, and the number of the one that is loaded
+        self._loaded = -1
         self._session: Session | None = None
         self._rewriter: Session | None = None  # apart, so that a rewrite does not push the chat out of the cache
         self._turn: _Turn | None = None  # the latest one, and how many there were
@@ -186,14 +192,18 @@ class EngineHost:
                 self._thread.start()
 
     def use(self, settings: Settings) -> None:
-        """Ends the answer, lets go of the model, and loads the one that these settings name."""
+        """Ends the answer, lets go of the model, also of one that is being loaded, and loads the one named now."""
         self.stop()
-        self._revive()
-        self._engine = None  # what is asked from now on waits for the other one
         self._settings = settings
+        self._wanted += 1
         self._jobs.put(self._reopen)
+        if self._died:
+            self._thread = self._new_thread()
+            self._thread.start()
 
     def _reopen(self) -> None:
+        if self._loaded == self._wanted:
+            return
         self._engine = self._session = self._rewriter = None
         gc.collect()  # the memory of the one may be needed for the other
         self._open()
@@ -249,6 +259,8 @@ class EngineHost:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
+            except _Superseded:
+                pass  # what takes its place is the next job
             except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own
                 if is_out_of_memory(error):
                     self._new_session()  # the cache of the old one is memory too
@@ -264,7 +276,13 @@ class EngineHost:
         (self._posting or self._outlet).put(post, replaceable, kind)
 
     def _open(self) -> None:
-        settings = self._settings
+        wanted, settings = self._wanted, self._settings
+
+        def progress(stage: str, done: float) -> None:
+            if wanted != self._wanted:
+                raise _Superseded  # a download ends by that, too
+            self._tell_progress(settings.model, stage, done)
+
         self._put(Loading(f"loading {settings.model}"))
         load = self._load
         if load is None:
@@ -273,16 +291,18 @@ class EngineHost:
             load = dgengine.Engine.load
         engine = load(
             settings.model, device=settings.device, precision=settings.precision, context=settings.context,
-            offline=settings.offline, progress=self._progress,
+            offline=settings.offline, progress=progress,
         )  # fmt: skip
-        self._engine = engine
+        if wanted != self._wanted:
+            return  # another one is the next job, for which there has to be room
+        self._engine, self._loaded = engine, wanted
         self._new_session()
         self._put(Ready(engine))
 
-    def _progress(self, stage: str, done: float) -> None:
+    def _tell_progress(self, model: str, stage: str, done: float) -> None:
         verb = {"download": "downloading", "load": "loading"}.get(stage, stage)
         how_far = f" {bar(done)} {done:.0%}" if 0 < done < 1 else ""
-        self._put(Loading(f"{verb} {self._settings.model}{how_far}"), True)
+        self._put(Loading(f"{verb} {model}{how_far}"), True)
 
     def _new_session(self) -> None:
         if self._engine is not None:
@@ -292,19 +312,20 @@ class EngineHost:
         from dgchat.inline.answer import sampling_of
         from dgengine import Block, Step
 
-        if self._engine is None or self._session is None:
+        engine, session = self._engine, self._session
+        if engine is None or session is None:
             return  # Loading failed, and the screen was told so.
         self._running = turn.number
-        ids = self._engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
+        ids = engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
         sampling = replace(sampling_of(self._settings), on_limit="ask" if turn.asks else "commit")
         last = 0.0
-        turn.trace.speller = self._engine.spell
-        turn.trace.about = about_of(self._engine, turn.messages)
+        turn.trace.speller = engine.spell
+        turn.trace.about = about_of(engine, turn.messages)
         if turn.again is not None:
             ids.extend(turn.again.head)
             for place, token in turn.again.pins.items():
                 turn.control.pin(place, token)
-        for event in self._numbered(self._session.generate(ids, sampling, turn.control), turn):
+        for event in self._numbered(session.generate(ids, sampling, turn.control), turn):
             if isinstance(event, Step | Block):
                 last = self._keep_pace(last, turn.stopped)
             turn.trace.take(event)

@@ -72,13 +72,16 @@ class ChatsScreen(StepsScreen):
 
     def action_models(self) -> None:
         """Opens the list of models."""
-        from dgchat.app.models_screen import ModelsScreen
+        from dgchat.app.models_screen import ModelsScreen, Running
 
         async def chosen(name: str | None) -> None:
             if name is not None:
                 await self.use_model(name)
 
-        self.app.push_screen(ModelsScreen(self._conversation.model, self._desk.settings.offline), chosen)
+        engine = self._desk.host.engine
+        held = engine.info.weight_bytes if engine is not None else 0
+        running = Running(self._conversation.model, engine is not None, held)
+        self.app.push_screen(ModelsScreen(running, self._desk.settings.offline), chosen)
 
     @in_turn
     async def use_model(self, name: str) -> None:

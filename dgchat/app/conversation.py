@@ -55,10 +55,14 @@ class Conversation:
             said.append({"role": "system", "content": self.system})
         for message in self.path:
             entry: dict[str, Any] = {"role": message.role, "content": message.text}
-            if message.ids and message.stats.get("model", self._began_with) == self.model:
+            if message.ids and self.is_own(message):
                 entry["ids"] = list(message.ids)
             said.append(entry)
         return said
+
+    def is_own(self, message: Message) -> bool:
+        """Whether the model that answers now wrote it: then its tokens mean the same."""
+        return bool(message.stats.get("model", self._began_with) == self.model)
 
     def new(self) -> None:
         """Leaves the chat, and begins another with its first question."""

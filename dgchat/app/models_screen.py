@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
+from dgchat.app.background import in_background
 from dgchat.app.screens import Over
 from dgchat.exits import of_engine
 from dgchat.hush import log_traceback
@@ -29,6 +30,21 @@ _HINT = "Enter runs a model, or fetches it first   Esc goes back"
 
 class _Stopped(Exception):
     """The user has stopped the download."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The model that answers now.
+
+    Attributes:
+        name: as it was asked for.
+        loaded: whether it is.
+        held: bytes of memory that it holds, and that another one could have.
+    """
+
+    name: str
+    loaded: bool = True
+    held: int = 0
 
 
 class ModelsScreen(Over[str | None], ModalScreen[str | None]):
@@ -55,10 +71,10 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
         name: str
         trouble: str
 
-    def __init__(self, running: str, offline: bool) -> None:
-        """`running`: the model that answers now; `offline`: nothing is to be fetched."""
+    def __init__(self, now: Running, offline: bool) -> None:
+        """`now`: the model that answers now; `offline`: nothing is to be fetched."""
         super().__init__()
-        self._answers, self._offline = running, offline
+        self._now, self._offline = now, offline
         self._rows: list[Row] = []
         self._stop: threading.Event | None = None  # set to end the download; None while there is none
 
@@ -85,7 +101,14 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
         self.query_one("#models-said", Static).update(clean_line(text))
 
     def _list(self) -> None:
-        self.run_worker(lambda: self.post_message(self.Listed(here_rows())), thread=True)
+        in_background(self._look)
+
+    def _look(self) -> None:
+        try:
+            self.post_message(self.Listed(here_rows(self._now.held)))
+        except Exception as error:  # noqa: BLE001 - shown in a sentence, and logged
+            log_traceback()
+            self.post_message(self.Ended("", f"the models cannot be listed ({type(error).__name__}: {error})"))
 
     @on(Listed)
     def listed(self, listed: Listed) -> None:
@@ -93,17 +116,22 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
         options = self.query_one("#models", OptionList)
         chosen = options.highlighted
         self._rows = listed.rows
+        if not any(self._runs(row) for row in self._rows):  # it came from a directory
+            self._rows.append(Row(self._now.name, None, None, None, "whole", 0, 0, None, None))
         lines = cells(self._rows)
         options.clear_options()
         for row, line in zip(self._rows, lines, strict=True):
-            mark = "▸ " if row.name == self._answers else "  "
-            options.add_option(Option(Text(mark + line, "bold" if row.name == self._answers else ""), id=row.name))
-        names = [row.name for row in self._rows]
-        first = names.index(self._answers) if self._answers in names else 0
+            runs = self._runs(row)
+            options.add_option(Option(Text(("▸ " if runs else "  ") + line, "bold" if runs else ""), id=row.name))
+        first = next((place for place, row in enumerate(self._rows) if self._runs(row)), 0)
         options.highlighted = first if chosen is None else chosen
         options.focus()
         if self._stop is None and chosen is None:
             self.say("")
+
+    def _runs(self, row: Row) -> bool:
+        """Whether it is the model that answers now."""
+        return self._now.name in (row.name, row.repo)
 
     @on(OptionList.OptionSelected, "#models")
     def selected(self, selected: OptionList.OptionSelected) -> None:
@@ -111,6 +139,8 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
         row = self._rows[selected.option_index]
         if self._stop is not None:
             self.say("one model is being fetched; Esc stops that")
+        elif self._runs(row) and self._now.loaded:
+            self.dismiss(None)
         elif row.state == "whole":
             self.dismiss(row.name)
         elif self._offline:
@@ -126,7 +156,7 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
         bar = self.query_one("#transfer", ProgressBar)
         bar.display = True
         bar.update(total=None, progress=0)
-        self.run_worker(lambda: self._pull(name, stop), thread=True)
+        in_background(lambda: self._pull(name, stop))
 
     def _pull(self, name: str, stop: threading.Event) -> None:
         def progress(transfer: hub.Transfer) -> None:

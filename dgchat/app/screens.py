@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -11,19 +12,22 @@ from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dgchat import guide, themes
+from dgchat.app.background import in_background
 from dgchat.app.commands import COMMANDS
 from dgchat.app.keeping import told
 from dgchat.app.sized import Result, Sized
 from dgchat.history.export import timestamp
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
+from dgchat.hush import log_traceback
 from dgchat.keys import KEYS, shown
-from dgchat.sanitize import clean_line, clean_piece
+from dgchat.sanitize import clean, clean_line, clean_piece
 
 if TYPE_CHECKING:
     from dgchat.machine.probe import Machine
@@ -303,18 +307,31 @@ class WelcomeScreen(Over[None], ModalScreen[None]):
                 markup=False,
             )
 
+    @dataclass
+    class Found(Message):
+        """What the machine is, in lines."""
+
+        text: str
+
     def on_mount(self) -> None:
         """Looks at the machine behind the screen."""
-        self.run_worker(self._look, thread=True)
+        in_background(self._look)
 
     def _look(self) -> None:
+        try:
+            self.post_message(self.Found(self._found()))
+        except Exception as error:  # noqa: BLE001 - shown in a sentence, and logged
+            log_traceback()
+            self.post_message(self.Found(f"This machine could not be looked at ({type(error).__name__}: {error})."))
+
+    def _found(self) -> str:
         from dgchat.machine.advice import advice, lines
         from dgchat.machine.fits import fits
 
         found = self._find()
-        text = "\n".join([*(f"  {line}" for line in lines(found)), "", advice(found, fits(found))])
-        self.app.call_from_thread(self._tell, text)
+        return "\n".join([*(f"  {line}" for line in lines(found)), "", advice(found, fits(found))])
 
-    def _tell(self, text: str) -> None:
-        if self.is_mounted:  # it may have been closed meanwhile
-            self.query_one("#found", Static).update(text)
+    @on(Found)
+    def tell(self, found: Found) -> None:
+        """Shows it."""
+        self.query_one("#found", Static).update(clean(found.text))

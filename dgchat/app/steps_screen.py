@@ -102,7 +102,8 @@ class StepsScreen(Sized[None]):
         if data is None:
             return
         try:
-            await answer.show_steps(unpack(data), self.drawing(), steerable=self._engine is not None)
+            own = message is not None and self._conversation.is_own(message)
+            await answer.show_steps(unpack(data), self.drawing(), steerable=own and self._engine is not None)
         except (TraceError, ValueError) as error:
             self.say(f"the steps cannot be shown: {error}")
             return
@@ -184,6 +185,9 @@ class StepsScreen(Sized[None]):
             return
         if self._asked:
             self.say("an answer is being written; Esc stops it")
+            return
+        if not self._conversation.is_own(answer.message):
+            self.say("another model wrote this answer; only that one can form it anew")
             return
         kept = [block for block in player.trace.blocks if block.number < player.block]
         head = tuple(id_ for block in kept for id_ in block.tokens.tolist())

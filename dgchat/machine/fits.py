@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from dgchat.machine.probe import GIB, Machine
 from dgengine import hub, planner
-from dgengine.footprint import precision_of, weight_bytes
+from dgengine.footprint import weight_bytes
 from dgengine.full_model import FULL
 
 AT: Final = planner.ENOUGH
@@ -43,9 +43,13 @@ class Fit:
     reasons: tuple[str, ...] = ()
 
 
-def fits(machine: Machine, models: Iterable[hub.KnownModel] = hub.KNOWN) -> list[Fit]:
-    """Every model in every precision that it can be loaded in: on the GPU, or on the processor where there is none."""
-    return [_fit(machine, model, precision) for model in models for precision in model.precisions]
+def fits(machine: Machine, models: Iterable[hub.KnownModel] = hub.KNOWN, held: int = 0) -> list[Fit]:
+    """Every model in every precision that it can be loaded in: on the GPU, or on the processor where there is none.
+
+    Args:
+        held: bytes that this very program holds, and would give back.
+    """
+    return [_fit(machine, model, precision, held) for model in models for precision in model.precisions]
 
 
 def best(found: Sequence[Fit]) -> Fit | None:
@@ -62,18 +66,18 @@ def of_model(found: Iterable[Fit], short: str) -> Fit | None:
     return best([fit for fit in found if fit.model == short])
 
 
-def _fit(machine: Machine, model: hub.KnownModel, name: str) -> Fit:
+def _fit(machine: Machine, model: hub.KnownModel, name: str, held: int) -> Fit:
     gpu = machine.best_gpu  # one that does not work yet is worth mending for what it could do
     device: Literal["cuda", "cpu"] = "cuda" if gpu is not None else "cpu"
     free, total = (gpu.free, gpu.memory) if gpu is not None else (machine.memory_free, machine.memory)
-    host = machine.memory_free or None
-    plan = planner.plan(FULL, free, total, name, device=device, host_bytes=host if gpu is not None else None)
+    host = machine.memory_free or None if gpu is not None else None
+    plan = planner.plan(FULL, min(free + held, total), total, name, device=device, host_bytes=host)
     ample = planner.plan(FULL, 2**50, 2**50, name, AT, device=device)
     verdict = plan.verdict if gpu is not None or plan.verdict == "no" else "slow"
     return Fit(
         model=model.short,
         precision="nvfp4" if name == "nvfp4-mlp" else name,
-        weights=weight_bytes(FULL, precision_of(name), device).total,
+        weights=weight_bytes(FULL, planner.precision_on(device, name), device).total,
         needs=ample.parts.total,
         verdict=verdict,  # type: ignore[arg-type]
         context=plan.context if plan.fits else 0,

@@ -12,7 +12,7 @@ from typing import Final
 from dgchat.machine import nvidia, torch_build
 from dgchat.machine.nvidia import Gpu, Nvidia
 from dgchat.machine.torch_build import TorchBuild
-from dgengine import hub
+from dgengine import hub, memory
 
 GIB: Final = 2**30
 
@@ -70,13 +70,18 @@ class Machine:
 
     @property
     def gpu(self) -> Gpu | None:
-        """The one with the most free memory; None where torch can use none."""
+        """`best_gpu`; None where torch can use none."""
         return self.best_gpu if self.torch is None or self.torch.computes else None
 
     @property
     def best_gpu(self) -> Gpu | None:
-        """The one with the most free memory, whether torch can use it or not."""
-        return max((gpu for gpu in self.gpus if gpu.memory), key=lambda gpu: gpu.free, default=None)
+        """The one with the most memory, which the engine takes unless told otherwise, whether torch can use it or not.
+
+        Of several, those that torch does not see, because CUDA_VISIBLE_DEVICES hides them, do not count.
+        """
+        seen = {device.name for device in self.torch.devices} if self.torch is not None else set()
+        there = [gpu for gpu in self.gpus if gpu.memory and (not seen or gpu.name in seen)]
+        return max(there, key=lambda gpu: gpu.memory, default=None)
 
 
 def _completed(gpu: Gpu, seen: torch_build.CudaDevice | None) -> Gpu:
@@ -94,12 +99,12 @@ def _capability(text: str) -> tuple[int, int] | None:
 def find(ask_torch: bool = True) -> Machine:
     """Looks at the machine, which takes as long as an import of torch if torch is asked."""
     system = {"Darwin": "macOS"}.get(platform.system(), platform.system())
-    memory, free = _memory()
+    total, free = _memory()
     return Machine(
         system=system,
         processor=platform.machine(),
         cores=_cores(),
-        memory=memory,
+        memory=total,
         memory_free=free,
         nvidia=nvidia.find(),
         torch=torch_build.find() if ask_torch else None,
@@ -118,10 +123,8 @@ def _cores() -> int:
 
 
 def _memory() -> tuple[int, int]:
-    import psutil
-
-    found = psutil.virtual_memory()
-    return found.total, found.available
+    found = memory.host()
+    return found.total, found.free
 
 
 def _disk(cache: Path) -> Disk:

@@ -15,8 +15,13 @@ from dgengine import hub
 
 _CAPABILITY: Final = (8, 0)  # bfloat16 in hardware begins here
 _SPARE = 1_000_000_000  # bytes of disk beside a model
-_DRIVERS: Final = ((580, "cu130"), (525, "cu126"))  # the oldest major version of the driver for a CUDA of torch
-_OLDEST_DRIVER: Final = _DRIVERS[-1][0]
+_OLDEST_DRIVER: Final = 525  # its major version: older ones know no CUDA 12
+# PyTorch's builds: the oldest driver, and the oldest and the newest GPU that each has kernels for.
+_CUDA_BUILDS: Final = (
+    ("cu130", 580, (7, 5), (99, 0)),
+    ("cu128", 570, (7, 5), (99, 0)),
+    ("cu126", 525, (5, 0), (9, 0)),
+)
 _BUILDS = "https://download.pytorch.org/whl"
 _DRIVER_PAGE = "https://www.nvidia.com/drivers"
 
@@ -162,10 +167,19 @@ def _reinstall(machine: Machine) -> tuple[str, ...]:
     """The command that installs torch for what is here."""
     if not machine.nvidia.gpus:
         return (_pip("install", "--force-reinstall", "torch>=2.11,<2.14"),)
-    version = _driver_version(machine)
-    build = next((cuda for oldest, cuda in _DRIVERS if version >= oldest), _DRIVERS[0][1])
-    command = _pip("install", "--force-reinstall", "torch>=2.11,<2.14", "--index-url", f"{_BUILDS}/{build}")
-    return (command,)
+    build = _build_for(machine)
+    if build is None:
+        return (f"Install a newer driver first: {_DRIVER_PAGE}",)
+    return (_pip("install", "--force-reinstall", "torch>=2.11,<2.14", "--index-url", f"{_BUILDS}/{build}"),)
+
+
+def _build_for(machine: Machine) -> str | None:
+    """The newest build of torch that driver and GPU can use; a driver that is not known is taken for a new one."""
+    version = _driver_version(machine) or 999
+    gpu = machine.best_gpu or machine.nvidia.gpus[0]
+    capability = gpu.capability or (8, 0)
+    fitting = (name for name, driver, low, high in _CUDA_BUILDS if version >= driver and low <= capability <= high)
+    return next(fitting, None)
 
 
 def _pip(*words: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from dgchat.sanitize import clean_line
 
 _PATIENCE = 90.0  # seconds; a first import of torch from a slow disk takes its time
-_COMMAND = (sys.executable, "-m", "dgengine.diagnosis")
+_COMMAND = (sys.executable, "-P", "-m", "dgengine.diagnosis")  # -P: nothing of the folder that one happens to be in
 
 
 @dataclass(frozen=True)

@@ -73,15 +73,18 @@ def models(words: Sequence[str], as_json: bool, quiet: bool, out: TextIO | None 
     return Exit.FINE
 
 
-def here_rows() -> list[Row]:
-    """All models, and how they fit this machine."""
-    return rows(_fits())
+def here_rows(held: int = 0) -> list[Row]:
+    """All models, and how they fit this machine, where `held` bytes more than now could be free."""
+    return rows(_fits(held))
 
 
-def _fits() -> dict[str, str]:
+def _fits(held: int) -> dict[str, str]:
     from dgchat.machine import fits, probe
 
-    found = fits.fits(probe.find(ask_torch=False))
+    machine = probe.find(ask_torch=False)
+    if any(not gpu.memory for gpu in machine.gpus):  # of some systems only CUDA tells how much they have
+        machine = probe.find()
+    found = fits.fits(machine, held=held)
     best = {model.short: fits.of_model(found, model.short) or _first(found, model.short) for model in hub.KNOWN}
     return {short: fits.words(fit) for short, fit in best.items()}
 

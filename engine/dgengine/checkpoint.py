@@ -17,6 +17,7 @@ import torch
 from dgengine.config import ModelConfig
 from dgengine.errors import CheckpointError
 from dgengine.kernel_moe import Packer
+from dgengine.kernel_vocabulary import kernel_head
 from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
@@ -90,7 +91,8 @@ def read_model(
     reader = Reader(files, layout, device, dtype, recipe, in_host)
     packer = Packer(config, device, dtype, kernels)
     model = Model(config, build(config, reader, report, packer), in_host)
-    model.kernel_note = packer.reason
+    model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping, kernels)
+    model.kernel_note = packer.reason or reason
     return model
 
 

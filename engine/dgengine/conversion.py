@@ -61,9 +61,9 @@ def convert(
         ConfigError, CheckpointError: `source` is no whole plain checkpoint, or its experts cannot be quantised;
             `target` is there already, or cannot be written.
     """
-    source, target = Path(source), Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CheckpointError(f"{target} is there already; give a directory that is not.")
+    source, target = Path(source), Path(target).resolve()
+    if target.exists():
+        _clear(target)
     with ExitStack() as stack:
         _, files, layout = open_checkpoint(source, stack)
         _refuse_quantized(source, layout)
@@ -71,6 +71,20 @@ def convert(
         conversion = _Conversion(source, files, layout, forms, torch.device(device), report)
         _write_whole(target, forms, conversion.write)
     return target
+
+
+def _clear(target: Path) -> None:
+    """Takes away an empty directory, in whose place the new one will be.
+
+    Raises:
+        CheckpointError: it is not empty, or cannot be taken away.
+    """
+    if not target.is_dir() or any(target.iterdir()):
+        raise CheckpointError(f"{target} is there already; give a directory that is not.")
+    try:
+        target.rmdir()
+    except OSError as error:
+        raise CheckpointError(f"{target} is in use ({error.strerror}); give a directory that is not there.") from error
 
 
 def converted_forms(forms: Mapping[str, tuple[Shape, str]], layout: Layout) -> Forms:
@@ -148,8 +162,6 @@ def _write_whole(target: Path, forms: Forms, write: Callable[[Path], None]) -> N
         _refuse_full_disk(target.parent, sum(tensor_bytes(*form) for form in forms.values()))
         partial.mkdir()
         write(partial)
-        if target.exists():
-            target.rmdir()  # it is empty
         os.replace(partial, target)
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error.strerror or error}.") from error

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dgengine import hub, memory
-from dgengine.errors import CheckpointError, DeviceError, InsufficientMemoryError, ModelNotFoundError
+from dgengine.errors import (
+    CheckpointError,
+    DeviceError,
+    InsufficientMemoryError,
+    ModelNotFoundError,
+    PromptTooLongError,
+)
 from dgengine.sampling import GenerationConfig, Sampling, eos_ids
 
 if TYPE_CHECKING:
@@ -167,7 +173,13 @@ class Engine:
         """
         sampling = Sampling(max_new_tokens=max_new_tokens).resolve(self.generation_config)
         canvas = self.info.canvas_length
-        room = self.info.context_length - sampling.blocks(canvas) * canvas
+        answer = sampling.blocks(canvas) * canvas
+        room = self.info.context_length - answer
+        if room <= 0:
+            raise PromptTooLongError(
+                f"The context of {self.info.context_length:,} tokens has no room for a prompt and an answer of "
+                f"{answer:,} tokens: lower the longest answer, or make the context longer."
+            )
         return self.tokenizer.encode_chat(messages, thinking, room)
 
     def encode(self, text: str) -> list[int]:
@@ -205,7 +217,7 @@ def built_in_path() -> Path:
 def _kernel_notes(model: Model) -> tuple[str, ...]:
     if model.kernel_note is None:
         return ()
-    return (f"The experts are computed by torch and not by kernels, which takes longer: {model.kernel_note}.",)
+    return (f"Torch computes what kernels would, which takes longer: {model.kernel_note}.",)
 
 
 def read_generation_config(path: Path) -> GenerationConfig:
@@ -264,7 +276,7 @@ def _unknown(name: str) -> str:
 
 
 def find_device(device: str) -> torch.device:
-    """The device of this name, "auto" being CUDA where there is one.
+    """The device of this name, "auto" being the GPU with the most memory, or the CPU where there is none.
 
     Raises:
         DeviceError: there is no such device.
@@ -272,7 +284,10 @@ def find_device(device: str) -> torch.device:
     import torch
 
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
+        return torch.device("cuda", sizes.index(max(sizes)))
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:

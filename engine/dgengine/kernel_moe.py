@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dgengine.config import ModelConfig
-from dgengine.moe import apply_experts
+from dgengine.moe import apply_experts, route
+from dgengine.norm import rms_norm
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.quantized.nf4 import Nf4
 from dgengine.quantized.nvfp4 import Nvfp4
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dgengine.quantized.base import Quantized
 
 _TRIED: Final = 40  # tokens
+_ROUTING: Final = 0.1  # of scores that are all but equal, another may be the last that is chosen
 _TOLERANCE: Final = 0.02  # relative, of the root mean square; bfloat16 alone makes 0.004
 
 
@@ -104,8 +106,7 @@ class Packer:
         self.reason: str | None = None
         self._used = wanted if wanted is not None else device.type == "cuda"
         self._tried = False
-        if self._used and dtype != torch.bfloat16:
-            self._refuse("they compute in bfloat16")
+        self._dtype = dtype
 
     def __call__(self, layer: LayerWeights) -> LayerWeights:
         """The layer with its experts packed, or as it is."""
@@ -114,6 +115,12 @@ class Packer:
             return layer
         gate_up, down = branches.experts_gate_up, branches.experts_down
         if not isinstance(gate_up, QuantizedExperts) or not isinstance(down, QuantizedExperts):
+            return layer
+        if self._dtype != torch.bfloat16:
+            self._refuse("they compute in bfloat16")
+            return layer
+        if gate_up.stack.form != down.stack.form:
+            self._refuse(f"experts in {gate_up.stack.form} and {down.stack.form} are not mixed")
             return layer
         tiles = self._tiles(gate_up.stack)
         if tiles is None:
@@ -171,22 +178,34 @@ class Packer:
             self._refuse(f"their results differ from torch's by {error:.1%} here")
 
     def _difference(self, plain: SeparateBranches, packed: SeparateBranches) -> float:
-        """Relative error of the kernels' mixture on tokens drawn at random."""
-        from dgkernels.moe.products import experts
-
-        count, top_k, hidden = len(plain.experts_down), self._config.top_k_experts, self._config.hidden_size
-        generator = torch.Generator().manual_seed(0)
-        tokens = torch.randn(_TRIED, hidden, generator=generator).to(self._device, torch.bfloat16)
-        chosen = torch.stack([torch.randperm(count, generator=generator)[:top_k] for _ in range(_TRIED)])
-        chosen, factors = chosen.to(self._device), torch.rand(_TRIED, top_k, generator=generator).to(self._device)
-        assert isinstance(packed.experts_gate_up, PackedExperts) and isinstance(packed.experts_down, PackedExperts)
+        """The larger relative error of the kernels, of one token and of several, drawn at random."""
         with torch.inference_mode():
-            wanted = apply_experts(tokens, factors, chosen, plain.experts_gate_up, plain.experts_down).float()
-            got = experts(
-                tokens, factors, chosen.int(), packed.experts_gate_up.packed, packed.experts_down.packed,
-                packed.experts_gate_up.tiles,
-            ).float()  # fmt: skip
-        return float((got - wanted).norm() / wanted.norm())
+            return max(self._difference_on(count, plain, packed) for count in (1, _TRIED))
+
+    def _difference_on(self, count: int, plain: SeparateBranches, packed: SeparateBranches) -> float:
+        from dgkernels.moe.products import experts
+        from dgkernels.moe.routing import route as route_by_kernels
+
+        assert isinstance(packed.experts_gate_up, PackedExperts) and isinstance(packed.experts_down, PackedExperts)
+        top_k, eps = self._config.top_k_experts, self._config.rms_norm_eps
+        generator = torch.Generator().manual_seed(count)
+        tokens = torch.randn(count, self._config.hidden_size, generator=generator).to(self._device, torch.bfloat16)
+        scores = (rms_norm(tokens, None, eps, torch.float32) * plain.pre_router).to(tokens.dtype) @ plain.router
+        factors, chosen = route(scores, top_k, plain.per_expert_scale)
+        wanted = apply_experts(tokens, factors, chosen, plain.experts_gate_up, plain.experts_down).float()
+        got = experts(
+            tokens, factors, chosen.int(), packed.experts_gate_up.packed, packed.experts_down.packed,
+            packed.experts_gate_up.tiles,
+        ).float()  # fmt: skip
+        own, found = route_by_kernels(tokens, plain.pre_router, plain.router, plain.per_expert_scale, top_k, eps)
+        shares, others = _spread(factors, chosen, scores), _spread(own, found.long(), scores)
+        routed = float((shares - others).norm() / shares.norm()) * _ROUTING
+        return max(float((got - wanted).norm() / wanted.norm()), routed)
+
+
+def _spread(factors: Tensor, chosen: Tensor, scores: Tensor) -> Tensor:
+    """Routing weights [N, K] as [N, E]."""
+    return torch.zeros_like(scores, dtype=torch.float32).scatter_(1, chosen, factors)
 
 
 def _on(device: torch.device, branches: SeparateBranches) -> SeparateBranches:

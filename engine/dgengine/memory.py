@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import torch
 
 # What torch's messages hold where memory ran out; only the CUDA allocator has an exception of its own for it.
+_CGROUP: Final = Path("/sys/fs/cgroup")  # a container sees its own limits there
 _SIGNS: Final = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+# What a context takes at least, commonly; not measured here.
+_CONTEXT: Final = 400 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,9 @@ class Memory:
 
 
 def free(device: torch.device) -> Memory:
-    """The memory of a device. On CUDA this makes the process's context there, which no longer counts as free then.
+    """The memory of a device. What torch keeps of this process's freed tensors counts as free.
 
-    What torch keeps of this process's freed tensors counts as free.
+    On CUDA this makes the process's context there, which plans reckon with: so what it takes counts as free too.
     """
     if device.type != "cuda":
         return host()
@@ -37,7 +43,7 @@ def free(device: torch.device) -> Memory:
 
     unused, total = torch.cuda.mem_get_info(device)
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return Memory(unused + kept, total)
+    return Memory(min(unused + kept + _CONTEXT, total), total)
 
 
 def host() -> Memory:
@@ -45,7 +51,18 @@ def host() -> Memory:
     import psutil
 
     found = psutil.virtual_memory()
-    return Memory(found.available, found.total)
+    limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is None or used is None or limit >= found.total:
+        return Memory(found.available, found.total)
+    return Memory(min(found.available, max(limit - used, 0)), limit)
+
+
+def _number(path: Path) -> int | None:
+    """What a file of a control group says; None where there is none, or no limit ("max")."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def is_exhausted(error: BaseException) -> bool:

@@ -18,10 +18,12 @@ from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
 from dgengine.kernel_moe import PackedExperts
+from dgengine.kernel_vocabulary import KernelHead, soft_embedding
 from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
+from dgengine.softmax import Outcome, Softmax
 from dgengine.streaming import ExpertStream
 from dgengine.weights import Conditioning, LayerWeights, SeparateBranches, Weights, expected_shapes
 
@@ -67,9 +69,11 @@ class Model:
         dtype: of weights, activations and caches.
         kernel_note: why the experts are not computed by kernels, in a few words; None where they are, or where
             nobody wanted that.
+        kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
     """
 
     kernel_note: str | None = None
+    kernel_head: KernelHead | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
         """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
@@ -109,6 +113,11 @@ class Model:
     def host_bytes(self) -> int:
         """Bytes of the experts that stay in the host's memory and are streamed to the device."""
         return 0 if self._stream is None else self._stream.host_bytes()
+
+    @property
+    def embedding(self) -> Tensor:
+        """[V, D], the head's matrix too."""
+        return self._weights.embedding
 
     @property
     def expert_form(self) -> Form | None:
@@ -170,6 +179,27 @@ class Model:
             hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
         return self._logits(hidden).view(shape)
 
+    def denoise(
+        self,
+        canvas: Tensor,
+        cache: KVCache,
+        self_conditioning: Tensor | Softmax | None,
+        temperature: float,
+        uniforms: Tensor,
+    ) -> Outcome:
+        """`decode` of a canvas int64 [C], and what a step wants of its logits, by `kernel_head`, which must be there.
+
+        Args:
+            canvas, cache, self_conditioning: as in `decode`; `Softmax` where the step before was one of these.
+            temperature: at least the head's lowest.
+            uniforms: float32 [C, 2] within 0 and 1, the randomness of the draw.
+        """
+        assert self.kernel_head is not None  # the caller has looked
+        with torch.inference_mode():
+            hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
+            normed = rms_norm(hidden, self._head_norm, self.config.rms_norm_eps, self.dtype)
+            return self.kernel_head(normed, temperature, uniforms)
+
     @torch.inference_mode()
     def score(self, ids: Tensor, cache: KVCache) -> Tensor:
         """Causal log-probabilities, in nats, of `ids` int64 [T] after what the cache holds -> float32 [T].
@@ -212,7 +242,7 @@ class Model:
             hidden = self._layer(index, hidden, cache, span)
         return hidden
 
-    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None) -> Tensor:
+    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None) -> Tensor:
         count = canvas.shape[-1]
         start = cache.length
         cache.reserve(count)
@@ -241,18 +271,20 @@ class Model:
         """ids [N] -> [N, D]."""
         return F.embedding(ids, self._weights.embedding) * self._embedding_scale
 
-    def _condition(self, embedded: Tensor, self_conditioning: Tensor | None) -> Tensor:
+    def _condition(self, embedded: Tensor, self_conditioning: Tensor | Softmax | None) -> Tensor:
         """Adds what the previous step thought, and norms without a weight: [N, D] -> [N, D]."""
         if self_conditioning is not None:
             # with no logits the signal is zero, and so is the MLP of it
             embedded = embedded + self._conditioning_signal(self._weights.conditioning, self_conditioning)
         return rms_norm(embedded, None, self.config.rms_norm_eps, self._residual_dtype)
 
-    def _conditioning_signal(self, weights: Conditioning, logits: Tensor) -> Tensor:
-        logits = logits.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
-        probabilities = logits.softmax(dim=-1)  # in float32 within, and rounded once
-        soft = (probabilities @ self._weights.embedding) * self._embedding_scale
-        normed = rms_norm(soft, weights.pre_norm, self.config.rms_norm_eps)
+    def _conditioning_signal(self, weights: Conditioning, previous: Tensor | Softmax) -> Tensor:
+        if isinstance(previous, Softmax):
+            soft = soft_embedding(previous, self._weights.embedding).to(self.dtype)
+        else:
+            logits = previous.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
+            soft = logits.softmax(dim=-1) @ self._weights.embedding  # in float32 within, and rounded once
+        normed = rms_norm(soft * self._embedding_scale, weights.pre_norm, self.config.rms_norm_eps)
         return weights.down(weights.gate_up(normed)[0].to(self.dtype))
 
     def _logits(self, hidden: Tensor) -> Tensor:

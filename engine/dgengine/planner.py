@@ -12,7 +12,7 @@ the host has no room for them either, any context from 2,048 tokens on is made d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Final
 
@@ -193,7 +193,7 @@ def plan(
     if wanted_context is not None and not 0 < wanted_context <= longest:
         raise ValueError(f"a context of {wanted_context} is not within 1 and the model's {longest}")
     names = (wanted_precision,) if wanted_precision else AUTOMATIC[device]
-    choices = [precision_of(name) for name in names]
+    choices = [precision_on(device, name) for name in names]
     task = _Task(config, free_bytes, total_bytes, device, host_bytes, link, vision, infill, wanted_context)
     return (
         _resident(task, choices, ENOUGH)
@@ -201,6 +201,16 @@ def plan(
         or _resident(task, choices, LEAST)
         or _refused(task, choices)
     )
+
+
+def precision_on(device: Device, name: str) -> Precision:
+    """A precision as the engine holds it there: on a CPU, what is not coded is in float32 unless bfloat16 is asked for.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    found = precision_of(name)
+    return replace(found, width=4) if device == "cpu" and found.experts is not None else found
 
 
 # the three outcomes

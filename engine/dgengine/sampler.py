@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dgengine.errors import NumericsError
 from dgengine.sampling import ResolvedSampling
+from dgengine.softmax import Outcome, Softmax
 
 _GROUP = 64  # vocabulary entries per partial sum of the inverse-CDF draw
 # Logits further below the row's peak than this are raised to it: their probability, e^-80, is nothing
@@ -152,7 +153,8 @@ class BlockSampler:
 
     Attributes:
         canvas: int64 [C], what the next `decode` reads.
-        self_conditioning: float32 [C, V], what the next `decode` reads; None before the first step.
+        self_conditioning: what the next pass reads: float32 [C, V] after `step`, the softmax after `take`; None before
+            the first step.
         steps: steps taken.
         converged: whether the last step met the stopping rule.
         draft: int32 [C] on the host, the argmax canvas of the last step: what is committed.
@@ -180,7 +182,7 @@ class BlockSampler:
         self._pin_at = self._pin_ids = torch.empty(0, dtype=torch.int64, device=generator.device)
         self._history: list[NDArray[np.int32]] = []
         self.canvas = self._noise(canvas_length)
-        self.self_conditioning: Tensor | None = None
+        self.self_conditioning: Tensor | Softmax | None = None
         self.steps = 0
         self.converged = False
         self.draft: NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -212,16 +214,53 @@ class BlockSampler:
         Raises:
             NumericsError: NaN or infinity in the logits.
         """
+        temperature = self.temperature
         self.steps += 1
-        temperature = temperature_at(self.steps, self._sampling)
         logits.div_(temperature)
         measure = reference_statistics if self._sampling.reference else fast_statistics
         statistics = measure(logits, self._generator)
+        top = self._alternatives(logits)
+        rounded = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
+        return self._settle(temperature, statistics, rounded, top)
+
+    @property
+    def temperature(self) -> float:
+        """That of the next step."""
+        return temperature_at(self.steps + 1, self._sampling)
+
+    @property
+    def wants_logits(self) -> bool:
+        """Whether a step looks at more of the logits than an `Outcome` tells."""
+        return self._sampling.reference or self._sampling.trace_top_k > 0
+
+    def uniforms(self) -> Tensor:
+        """The randomness of the next step's draw where kernels make it: float32 [C, 2]."""
+        return torch.rand(self.canvas.shape[0], 2, device=self._generator.device, generator=self._generator)
+
+    @torch.inference_mode()
+    def take(self, outcome: Outcome) -> Draft:
+        """Takes one step whose logits kernels have looked at, at `temperature` and with `uniforms`.
+
+        Raises:
+            NumericsError: NaN or infinity in the logits.
+        """
+        temperature = self.temperature
+        self.steps += 1
+        statistics = Statistics(outcome.argmax, outcome.sample, outcome.entropy)
+        return self._settle(temperature, statistics, outcome.softmax, None)
+
+    def _settle(
+        self,
+        temperature: float,
+        statistics: Statistics,
+        conditioning: Tensor | Softmax,
+        top: tuple[NDArray[np.int32], NDArray[np.float32]] | None,
+    ) -> Draft:
+        """Accepts, and makes the canvas of the next step."""
         entropy, accepted = self._accept(statistics.entropy)
         self.canvas = torch.where(accepted, statistics.sample, self._noise(accepted.shape[0]))
         argmax = statistics.argmax
-        top = self._alternatives(logits)
-        self.self_conditioning = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
+        self.self_conditioning = conditioning
         if self._pins:
             argmax = argmax.index_copy(0, self._pin_at, self._pin_ids)
             self._hold()
@@ -242,7 +281,11 @@ class BlockSampler:
     def _hold(self) -> None:
         """Puts the pins on the canvas, and makes the self-conditioning one-hot there."""
         self.canvas = self.canvas.index_copy(0, self._pin_at, self._pin_ids)
-        if self.self_conditioning is not None and self._pins:
+        if self.self_conditioning is None or not self._pins:
+            return
+        if isinstance(self.self_conditioning, Softmax):
+            self.self_conditioning.set(self._pin_at, self._pin_ids)
+        else:
             self.self_conditioning[self._pin_at] = -math.inf
             self.self_conditioning[self._pin_at, self._pin_ids] = 0.0
 

@@ -30,11 +30,13 @@ from dgengine.errors import (
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
 from dgengine.sampler import BlockSampler, Draft
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
+from dgengine.softmax import Outcome, Softmax
 from dgengine.stats import Recorder
 
 if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer
     from dgengine.infill.request import InfillRequest
+    from dgengine.kernel_vocabulary import KernelHead
 
 _CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
 _SHORTEST = 64  # tokens per encode below which halving saves no memory worth having
@@ -66,6 +68,10 @@ class Model(Protocol):
     def dtype(self) -> torch.dtype:
         """Of the weights."""
 
+    @property
+    def kernel_head(self) -> KernelHead | None:
+        """What takes the place of the logits in `denoise`; None where there are only logits."""
+
     def new_cache(self) -> Any:
         """An empty cache."""
 
@@ -74,6 +80,11 @@ class Model(Protocol):
 
     def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
         """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed."""
+
+    def denoise(
+        self, canvas: Tensor, cache: Any, self_conditioning: Softmax | None, temperature: float, uniforms: Tensor
+    ) -> Outcome:
+        """What a step wants of the logits of a canvas int64 [C], where there is a `kernel_head`."""
 
     def score(self, ids: Tensor, cache: Any) -> Tensor:
         """Causal log-probabilities float32 [T] of ids int64 [T]; the cache is not changed."""
@@ -280,14 +291,22 @@ class Session:
     def denoise(self, sampler: BlockSampler) -> Draft:
         """One denoising step after what the cache holds."""
         self._doing = ("denoising", len(self._held) + sampler.canvas.shape[0])
+        head, previous = self._model.kernel_head, sampler.self_conditioning
+        fits = head is not None and not sampler.wants_logits and sampler.temperature >= head.lowest_temperature
         with torch.inference_mode():
-            logits = self._model.decode(sampler.canvas, self._cache, sampler.self_conditioning)
+            if fits and not isinstance(previous, Tensor):
+                outcome = self._model.denoise(
+                    sampler.canvas, self._cache, previous, sampler.temperature, sampler.uniforms()
+                )
+                return sampler.take(outcome)
+            # the temperature falls: what was a softmax may have to become logits, which serve as well
+            logits = self._model.decode(sampler.canvas, self._cache, _logits_of(previous))
             return sampler.step(logits)
 
     def denoise_side_by_side(self, samplers: Sequence[BlockSampler]) -> Tensor:
         """Logits float32 [B, C, V] of canvases that all follow what the cache holds, all at the same step."""
         self._doing = ("denoising", len(self._held) + samplers[0].canvas.shape[0])
-        conditioning = [s.self_conditioning for s in samplers if s.self_conditioning is not None]
+        conditioning = [logits for s in samplers if (logits := _logits_of(s.self_conditioning)) is not None]
         with torch.inference_mode():
             canvases = torch.stack([sampler.canvas for sampler in samplers])
             return self._model.decode(canvases, self._cache, torch.stack(conditioning) if conditioning else None)
@@ -456,6 +475,11 @@ def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     length = min(len(first), len(second))
     different = np.flatnonzero(np.asarray(first[:length]) != np.asarray(second[:length]))
     return int(different[0]) if different.size else length
+
+
+def _logits_of(conditioning: Tensor | Softmax | None) -> Tensor | None:
+    """Self-conditioning as `decode` takes it."""
+    return conditioning.weights.float().log() if isinstance(conditioning, Softmax) else conditioning
 
 
 def _memory_sentence(doing: str, tokens: int, device: torch.device) -> str:

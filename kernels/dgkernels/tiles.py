@@ -36,6 +36,16 @@ class MoeTiles:
     down_launch: Launch
 
 
+@dataclass(frozen=True, slots=True)
+class VocabularyTiles:
+    """The head: positions, words and inputs that a program takes."""
+
+    rows: int
+    words: int
+    columns: int
+    launch: Launch
+
+
 _HOPPER: Final = MoeTiles(32, (64, 256), (256, 64), Launch(4, 3), Launch(4, 3))
 _BLACKWELL: Final = MoeTiles(32, (64, 256), (256, 64), Launch(8, 3), Launch(4, 3))
 _CONSUMER: Final = MoeTiles(16, (64, 256), (256, 64), Launch(4, 3), Launch(4, 3))
@@ -84,3 +94,15 @@ def _divisor(wanted: int, size: int, least: int) -> int:
     while wanted >= least and size % wanted:
         wanted //= 2
     return wanted if wanted >= least else 0
+
+
+_WIDE_HEAD: Final = VocabularyTiles(128, 128, 64, Launch(8, 3))
+_HEAD: Final = VocabularyTiles(64, 128, 64, Launch(4, 3))
+
+
+def vocabulary_tiles(capability: tuple[int, int], words: int, hidden: int) -> VocabularyTiles | None:
+    """The tiles for a head of `words` x `hidden`; None where it cannot be cut so, or for another GPU."""
+    if capability not in MOE:
+        return None
+    found = _WIDE_HEAD if capability[0] in (9, 10) else _HEAD
+    return None if words % found.words or hidden % found.columns else found

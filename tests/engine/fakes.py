@@ -48,6 +48,10 @@ class FakeModel:
     """
 
     dtype = torch.float32
+    kernel_head = None
+
+    def denoise(self, *_: object) -> Any:
+        raise NotImplementedError  # there is no head
 
     def __init__(self, sharpness: float = 25.0, slack: int = 10**6, **config: int) -> None:
         self.config = FakeConfig(**config)

@@ -34,6 +34,10 @@ class ReferenceModel:
 
     dtype = torch.float32
     device = torch.device("cpu")
+    kernel_head = None
+
+    def denoise(self, *_: object) -> Any:
+        raise NotImplementedError  # there is no head
 
     def __init__(self, network: Any) -> None:
         self._network = network

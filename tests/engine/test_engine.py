@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import dgengine
 from dgengine.checkpoint import load_model
-from dgengine.engine import Engine, built_in_path
+from dgengine.engine import Engine, built_in_path, find_device
 from dgengine.errors import (
     ChatTemplateError,
     CheckpointError,
@@ -214,6 +215,20 @@ def test_any_history_of_turns_answers_like_a_fresh_session(turns: list[Any], sla
         assert answer == answer_of(list(Session(fresh).generate(conversation, QUICK)))
         if take:
             conversation += answer
+
+
+def test_a_context_without_room_for_an_answer() -> None:
+    engine = Engine.load(tiny_chat_checkpoint(), context=8)
+    with pytest.raises(PromptTooLongError, match="context of 8 tokens has no room for a prompt and an answer"):
+        engine.encode_chat([{"role": "user", "content": "Hello"}])
+
+
+def test_of_several_gpus_the_largest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    sizes = [8, 24, 24]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=sizes[index]))
+    assert find_device("auto") == torch.device("cuda", 1)
 
 
 @pytest.mark.gpu

@@ -26,6 +26,7 @@ from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
 from dgengine.sampler import BlockSampler
 from dgengine.sampling import Sampling
+from dgengine.softmax import Softmax
 from dgengine.weights import expected_shapes
 from tests.engine import layouts, tiny
 from tests.engine.layouts import Layout
@@ -243,7 +244,9 @@ def measured(loaded: Model) -> Peaks:
     )
 
     def step() -> None:
-        block.step(loaded.decode(block.canvas, kept, block.self_conditioning))
+        previous = block.self_conditioning
+        assert not isinstance(previous, Softmax)
+        block.step(loaded.decode(block.canvas, kept, previous))
 
     step()
     return Peaks(before + allocated(step), encoding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,27 @@ def test_the_hosts_memory_is_that_of_the_cpu() -> None:
     found = memory.free(CPU)
     assert 2**20 < found.free <= found.total
     assert found.total == memory.host().total
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [
+        ("max", "5", None),
+        ("1000", "400", (600, 1000)),
+        ("1000", "2000", (0, 1000)),
+        ("", "", None),
+        (str(2**60), "5", None),
+    ],
+)
+def test_a_container_has_less(
+    limit: str, used: str, expected: tuple[int, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = memory.host()
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{used}\n")
+    found = memory.host()
+    assert (found.free, found.total) == expected if expected else found.total >= whole.total
 
 
 @pytest.mark.parametrize(

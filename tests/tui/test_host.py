@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgchat.host import Answered, EngineHost, Failed, Loading, Mailbox, Outlet, Post, Ready
-from dgchat.settings import load
+from dgchat.settings import Settings, load
 from dgengine import Block, Candidate, Done, Hole, InfillRequest, Step, errors
 from tests.tui.fakes import FakeEngine
 
@@ -359,3 +360,102 @@ def test_there_is_no_rewrite_without_a_model() -> None:
     turn, outlet, mail = rewritten(driver)
     failed = wait_for(outlet, mail, Failed)[-1]
     assert isinstance(failed, Failed) and failed.turn == turn and "could not be loaded" in failed.text
+
+
+class Models:
+    """Loads one engine after another, each when it is allowed to."""
+
+    def __init__(self, *engines: FakeEngine) -> None:
+        self.engines = list(engines)
+        self.asked: list[str] = []
+        self.may = threading.Semaphore(0)
+        self._began = threading.Event()
+
+    def is_asked(self) -> None:
+        """Waits for the first to be asked for."""
+        assert self._began.wait(WAIT)
+
+    def __call__(self, name: str, progress: Callable[[str, float], None], **_: object) -> FakeEngine:
+        self.asked.append(name)
+        self._began.set()
+        engine = self.engines[len(self.asked) - 1]
+        assert self.may.acquire(timeout=WAIT)
+        progress("download", 0.5)
+        return engine
+
+
+def switching(*engines: FakeEngine) -> tuple[Driver, Models]:
+    driver, models = Driver(engines[0], start=False, model="a"), Models(*engines)
+    driver.host._load = models  # type: ignore[assignment]
+    driver.host.start()
+    return driver, models
+
+
+def named(name: str) -> Settings:
+    return load({"pace": 0.0, "model": name}, {})
+
+
+def test_another_model_takes_the_place_of_one_that_is_being_loaded() -> None:
+    first, second = FakeEngine("one", name="a"), FakeEngine("two", name="b")
+    driver, models = switching(first, second)
+    driver.until(Loading)
+    models.is_asked()
+    driver.host.use(named("b"))
+    models.may.release(2)
+    posts = driver.until(Ready)
+    assert [post.engine.info.name for post in posts if isinstance(post, Ready)] == ["b"]
+    assert not [post for post in posts if isinstance(post, Failed)] and models.asked == ["a", "b"]
+    assert not any("a 50%" in post.text or "a ━" in post.text for post in posts if isinstance(post, Loading))
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    assert second.asked and not first.asked
+    driver.host.close()
+
+
+def test_of_several_that_are_wanted_in_turn_the_last_is_loaded() -> None:
+    engines = [FakeEngine(name=name) for name in "abc"]
+    driver, models = switching(engines[0], engines[2])
+    models.is_asked()
+    for name in "bc":
+        driver.host.use(named(name))
+    models.may.release(9)
+    driver.until(Ready)
+    assert models.asked == ["a", "c"] and driver.host.engine is not None
+    driver.host.close()
+
+
+def test_a_model_is_changed_while_a_question_is_read() -> None:
+    class Slow(FakeEngine):
+        def encode_chat(self, *args: Any, **options: Any) -> list[int]:
+            reading.set()
+            assert go_on.wait(WAIT)
+            return super().encode_chat(*args, **options)
+
+    reading, go_on = threading.Event(), threading.Event()
+    driver, models = switching(Slow("one", name="a"), FakeEngine("two", name="b"))
+    models.may.release(2)
+    driver.until(Ready)
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    assert reading.wait(WAIT)
+    driver.host.use(named("b"))
+    go_on.set()
+    posts = driver.until(Ready, 2)
+    assert not [post for post in posts if isinstance(post, Failed)]
+    driver.host.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_another_model_after_a_thread_that_has_died() -> None:
+    driver, models = switching(FakeEngine(name="a"), FakeEngine(name="b"))
+    models.may.release(9)
+    driver.until(Ready)
+    driver.host._jobs.put(_die)
+    driver.host._thread.join(WAIT)
+    driver.host.use(named("b"))
+    driver.until(Ready, 2)
+    assert models.asked == ["a", "b"]
+    driver.host.close()
+
+
+def _die() -> None:
+    raise SystemExit

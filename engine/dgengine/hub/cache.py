@@ -210,7 +210,15 @@ def cached_models() -> list[CachedModel]:
         for path in root().glob("models--*--*")
         if path.is_dir()
     )
-    return [model for repo in repos if _is_ours(repo) and (model := look(HubName(repo, repo)))]
+    return [model for repo in repos if (model := _looked_at(repo))]
+
+
+def _looked_at(repo: str) -> CachedModel | None:
+    """A model of ours; one that may not be read, such as what another user fetched, is none."""
+    try:
+        return look(HubName(repo, repo)) if _is_ours(repo) else None
+    except PermissionError:
+        return None
 
 
 def _is_ours(repo: str) -> bool:

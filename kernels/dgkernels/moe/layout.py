@@ -89,7 +89,7 @@ def pack(
     paired: bool = False,
     worker: torch.device | None = None,
 ) -> Packed:
-    """Arranges the matrices of all experts, one by one: more than one expert is never there twice.
+    """Arranges the matrices of all experts, one by one.
 
     Args:
         codes: uint8 [E, O, I / 2]; in NVFP4 the low four bits are the first column's, in NF4 the high ones.

@@ -7,6 +7,7 @@ left but only 8 columns on its right. On Hopper the decoded weights stay in regi
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -33,6 +34,13 @@ def experts(
         down_weights: [E, D, X].
         tiles: that both were packed for.
     """
+    with torch.cuda.device_of(x):  # Triton launches on the device that is current
+        return _experts(x, factors, chosen, gate_up_weights, down_weights, tiles)
+
+
+def _experts(
+    x: Tensor, factors: Tensor, chosen: Tensor, gate_up_weights: Packed, down_weights: Packed, tiles: MoeTiles
+) -> Tensor:
     top_k = chosen.shape[1]
     aligned = align(chosen, down_weights.experts, tiles.block)
     inner = gate_up(x, gate_up_weights, aligned, top_k, tiles.gate_up_launch)
@@ -113,7 +121,7 @@ def _gate_up(
         return
     expert = tl.load(experts + m).to(tl.int64)
     row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
-    present = row < count
+    present = (row >= 0) & (row < count)
     HALF: tl.constexpr = COLUMNS // 2
     STEPS: tl.constexpr = HIDDEN // COLUMNS
     GROUP: tl.constexpr = 64 if NF4 else 16
@@ -158,7 +166,7 @@ def _down(
         return
     expert = tl.load(experts + m).to(tl.int64)
     row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
-    present = row < count
+    present = (row >= 0) & (row < count)
     HALF: tl.constexpr = COLUMNS // 2
     STEPS: tl.constexpr = WIDTH // COLUMNS
     GROUP: tl.constexpr = 64 if NF4 else 16

@@ -30,6 +30,13 @@ def route(
         Weights float32 [N, K], the softmax over the chosen scores times the experts' scales, the largest first; and the
         experts int32 [N, K]. Of equal scores the first expert is chosen.
     """
+    with torch.cuda.device_of(residual):  # Triton launches on the device that is current
+        return _route(residual, scale, projection, per_expert_scale, top_k, eps)
+
+
+def _route(
+    residual: Tensor, scale: Tensor, projection: Tensor, per_expert_scale: Tensor, top_k: int, eps: float
+) -> tuple[Tensor, Tensor]:
     tokens, hidden = residual.shape
     experts = projection.shape[1]
     padded = max(triton.next_power_of_2(experts), 16)
@@ -106,7 +113,8 @@ def _choose(
     who = tl.zeros((K_PADDED,), tl.int32)
     for k in tl.static_range(TOP_K):
         largest = tl.max(scores, 0)
-        first = tl.min(tl.where(scores == largest, expert, PADDED), 0)
+        # where all is NaN, nothing is equal to anything: any expert will do, but it has to be one
+        first = tl.min(tl.where(scores == largest, expert, EXPERTS - 1), 0)
         best = tl.where(place == k, largest, best)
         who = tl.where(place == k, first, who)
         scores = tl.where(expert == first, float("-inf"), scores)

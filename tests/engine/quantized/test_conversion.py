@@ -241,6 +241,33 @@ def test_an_empty_directory_is_taken(plain: Path, tmp_path: Path) -> None:
     load_model(convert(plain, tmp_path / "new"))
 
 
+def test_the_present_directory_and_a_link_to_one(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (tmp_path / "link").symlink_to(there)
+    monkeypatch.chdir(here)
+    convert(plain, Path())
+    assert (here / "config.json").is_file()
+    convert(plain, tmp_path / "link")
+    assert (there / "config.json").is_file() and (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_in_use_is_told_of_at_once(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_: Path) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rmdir", busy)
+    monkeypatch.setattr("dgengine.quantized.nvfp4.encode", None)  # nothing is quantised
+    (tmp_path / "mounted").mkdir()
+    with pytest.raises(CheckpointError, match="in use"):
+        convert(plain, tmp_path / "mounted")
+
+
 def test_a_broken_source_leaves_nothing(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model", SPECS["routed"])
     tensors = load_file(folder / WEIGHTS)

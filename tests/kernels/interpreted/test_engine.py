@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
+from dgengine import Block, Engine, Sampling, Step
 from dgengine.checkpoint import load_model
 from dgengine.engine import built_in_path
 from dgengine.model import Model
@@ -22,6 +26,70 @@ def logits(model: Model) -> Tensor:
 
 def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
+
+
+def test_an_answer_of_the_built_in_model() -> None:
+    """Whole: routed and multiplied by kernels, drawn by kernels, conditioned on what they left."""
+    engine = Engine.load("pocket", precision="nvfp4")
+    assert not engine.model.uses_kernels and engine.model.kernel_head is None
+    with_kernels = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert with_kernels.kernel_head is not None
+    engine = Engine(with_kernels, built_in_path(), "pocket")
+    ids = engine.encode_chat([{"role": "user", "content": "Who are you?"}])
+    events = list(engine.session().generate(ids, Sampling(seed=3)))
+    blocks = [event for event in events if isinstance(event, Block)]
+    assert "".join(engine.decode(block.tokens) for block in blocks).startswith("I am pocket")
+    assert all(block.converged for block in blocks)
+    steps = [event for event in events if isinstance(event, Step)]
+    assert all(step.top_ids is None and (step.entropy >= -1e-3).all() for step in steps)
+
+
+def broken(how: str) -> Any:
+    def experts(x: Tensor, *_: object) -> Tensor:
+        if how == "fails":
+            raise RuntimeError("PTX cannot be assembled\nand a page more")
+        return torch.full_like(x, float("nan")) if how == "nan" else torch.zeros_like(x)
+
+    return experts
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("fails", "(RuntimeError: PTX cannot be assembled)"),
+        ("nan", "differ from torch's by nan%"),
+        ("wrong", "by 100.0%"),
+    ],
+)
+def test_kernels_that_are_wrong_here_are_not_used(how: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgkernels.moe.products.experts", broken(how))
+    model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert not model.uses_kernels and said in (model.kernel_note or "")
+    assert logits(model).isfinite().all()
+
+
+def test_a_head_that_is_wrong_here_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dgengine.kernel_vocabulary import KernelHead
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of resources")
+
+    monkeypatch.setattr(KernelHead, "__call__", fail)
+    model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert model.uses_kernels and model.kernel_head is None
+    assert model.kernel_note == "they fail here (RuntimeError: out of resources)"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "recipe", "said"),
+    [
+        (torch.float32, Recipe("nvfp4"), "they compute in bfloat16"),
+        (torch.bfloat16, Recipe("fp8"), "there are none for fp8"),
+    ],
+)
+def test_what_the_kernels_do_not_take(dtype: torch.dtype, recipe: Recipe, said: str) -> None:
+    model = load_model(built_in_path(), dtype=dtype, recipe=recipe, kernels=True)
+    assert not model.uses_kernels and model.kernel_note == said
 
 
 def test_the_built_in_model_in_nvfp4() -> None:

@@ -46,6 +46,22 @@ def test_messages_for_the_engine_carry_the_ids_of_past_answers(chat: Conversatio
     ]
 
 
+def test_another_model_reads_past_answers_as_text(chat: Conversation, tmp_path: Path, said: Said) -> None:
+    chat.ask("Hello?")
+    first = answer(chat, "Hi.")
+    chat.model = "nvfp4"
+    chat.ask("And?")
+    second = chat.answer(NewAnswer("So.", [7], reason="eos", stats={"model": "nvfp4"}))
+    assert not chat.is_own(first) and chat.is_own(second)
+    assert ["ids" in message for message in chat.messages()] == [False, False, False, False, True]
+    chat.model = "pocket"
+    assert chat.is_own(first) and not chat.is_own(second)
+    assert chat.id is not None
+    again = Conversation(Store(tmp_path / "history.db"), "other", None, said.append)
+    again.open(chat.id)
+    assert not any("ids" in message for message in again.messages())  # pocket began it
+
+
 def test_a_question_without_an_answer_gives_way_to_the_next(chat: Conversation) -> None:
     chat.ask("One?")
     chat.ask("Two?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from dgchat.app.chat import ChatApp
 from dgchat.app.models_screen import ModelsScreen
 from dgchat.machine import probe
 from dgchat.settings import load
+from dgengine import hub
+from dgengine.errors import DownloadError
+from dgengine.hub.cache import lock
 from tests.hub import SHARDS, Cut, Hub, Slow, connect, tiny_model
 from tests.tui.app.play import Player, answers, app_of, ask, ready, say, transcript, until
 from tests.tui.fakes import FakeEngine
@@ -83,6 +87,18 @@ def app_with(*engines: FakeEngine | BaseException, **flags: Any) -> tuple[ChatAp
     return ChatApp(load({"pace": 0.0, "model": "pocket", **flags}, {}), load_engine), names  # type: ignore[arg-type]
 
 
+def let_go(name: str) -> None:
+    """Waits until nobody fetches a model any more."""
+    wanted, end = hub.parse(name), time.monotonic() + 60
+    assert wanted is not None
+    while True:
+        try:
+            with lock(wanted):
+                return
+        except DownloadError:
+            assert time.monotonic() < end
+
+
 async def test_models_and_how_they_fit(stand_in: Hub) -> None:
     app = app_of(FakeEngine("Fine."), model="pocket")
     async with app.run_test(size=(100, 30)) as pilot:
@@ -125,7 +141,8 @@ async def test_a_download_is_stopped_and_goes_on(stand_in: Hub) -> None:
         await choose(pilot, "nvfp4")
         await until(pilot, lambda: barred(app) and "Esc stops" in said(app))
         await choose(pilot, "fp8")
-        assert said(app).startswith("one model is being fetched") or "Esc stops" in said(app)
+        await pilot.pause()
+        assert not [asked for asked in stand_in.requests if "FP8" in asked.path]
         await pilot.press("escape")
         await until(pilot, lambda: "stopped; Enter goes on" in said(app))
         assert isinstance(app.screen, ModelsScreen) and not barred(app)
@@ -161,15 +178,42 @@ async def test_a_model_that_does_not_load_leaves_the_way_back(stand_in: Hub) -> 
     app, names = app_with(FakeEngine("Fine."), CheckpointError("It is broken."), FakeEngine("Fine again."))
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
-        for answer in ("It is broken.", "Fine again."):
-            await opened(pilot)
-            await choose(pilot, "pocket")
-            if answer == "It is broken.":
-                await until(pilot, lambda: any("It is broken." in text for text in transcript(app)))
+        await opened(pilot)
+        await choose(pilot, "nvfp4")
+        await until(pilot, lambda: " whole " in row(app, "nvfp4"))
+        await choose(pilot, "nvfp4")
+        await until(pilot, lambda: any("It is broken." in text for text in transcript(app)))
+        await opened(pilot)
+        await choose(pilot, "pocket")
         await until(pilot, lambda: len(names) == 3)
         await ready(pilot)
         await ask(pilot, "Hello")
         assert answers(app)[-1].text == "Fine again."
+
+
+async def test_the_one_that_answers_is_not_loaded_again(stand_in: Hub, tmp_path: Path) -> None:
+    app, names = app_with(FakeEngine("Fine.", name=str(tmp_path)), model=str(tmp_path))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await opened(pilot)
+        assert rows(app)[-1].startswith(f"▸ {tmp_path}")  # it is in no cache, and there all the same
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert names == [str(tmp_path)]
+
+
+async def test_a_cache_that_may_not_be_read_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(probe, "find", refuse)
+    app = app_of(FakeEngine("Fine."), model="pocket")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await say(pilot, "/models")
+        await until(pilot, lambda: isinstance(app.screen, ModelsScreen) and "PermissionError" in said(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
 
 
 async def test_leaving_the_app_ends_the_download(stand_in: Hub) -> None:
@@ -182,3 +226,4 @@ async def test_leaving_the_app_ends_the_download(stand_in: Hub) -> None:
         await until(pilot, lambda: "Esc stops" in said(app))
         await pilot.press("ctrl+q")
     assert not app.is_running
+    let_go("nvfp4")

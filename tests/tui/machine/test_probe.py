@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,10 @@ def test_what_torch_cannot_use_is_not_used() -> None:
     assert machine(card, torch=None).gpu == card
 
 
-def test_the_freest_of_several() -> None:
-    first, second = gpu(24, 3), gpu(16, 15)
-    assert machine(first, second).gpu == second
+def test_of_several_the_largest_that_can_be_seen() -> None:
+    small, large = replace(gpu(16, 15), name="small"), gpu(24, 3)
+    assert machine(small, large).gpu == large  # as the engine chooses
+    assert machine(small, large, torch=cuda_build(small)).gpu == small  # the other one is hidden
 
 
 def test_torch_tells_what_the_driver_does_not() -> None:

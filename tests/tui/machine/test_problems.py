@@ -28,6 +28,9 @@ def test_nothing_is_wrong(fine: Machine) -> None:
     [
         (machine(CARD, torch=CPU_BUILD), "processor alone, so the NVIDIA GeForce RTX 4090 lies idle", "cu130"),
         (machine(gpu(24, driver="550.1"), torch=CPU_BUILD), "lies idle", "cu126"),
+        (machine(gpu(32, capability=(12, 0), driver="575.1"), torch=CPU_BUILD), "lies idle", "cu128"),
+        (machine(gpu(32, capability=(12, 0), driver="550.1"), torch=CPU_BUILD), "lies idle", "newer driver first"),
+        (machine(gpu(8, capability=(6, 1)), torch=CPU_BUILD), "lies idle", "cu126"),
         (machine(gpu(24, driver="550.1"), torch=OLD), "for CUDA 13.0 cannot use the GPU: The NVIDIA driver", "cu126"),
         (machine(gpu(24, driver="470.1"), torch=OLD), "470.1 is too old", "nvidia.com/drivers"),
         (machine(CARD, torch=OLD, hidden=""), "CUDA_VISIBLE_DEVICES hides", "unset CUDA_VISIBLE_DEVICES"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,10 @@ def test_trouble(code: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_python_at_all() -> None:
     assert "could not be asked" in (find(("/no/such/python",)).problem or "")
+
+
+def test_what_lies_in_the_present_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('run from the present folder')")
+    monkeypatch.chdir(tmp_path)
+    found = find()
+    assert found.version is not None and found.problem is None
