@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from bench.head_case import HeadCase, draw_head
 from bench.moe_case import Case, Routing, Weights, draw_case, draw_routing, draw_weights
 from bench.records import Record, Result
 from bench.setting import Setup
@@ -19,6 +20,7 @@ from dgkernels.moe.layout import Form
 _SKEW: Final = 20.0
 _OTHER_CHOICE: Final = 0.05  # of tokens: of scores that are equal in bfloat16 either may be chosen
 _SAME_LOGITS: Final = 0.05
+_SHORT: Final = 0.3  # nats: of two words that are alike in bfloat16 either may be the likeliest
 
 
 class WrongResult(Exception):
@@ -44,6 +46,8 @@ TOLERANCES: Final = {
     "down": Tolerance(0.03, 0.003),
     "combine": Tolerance(0.01, 0.003),
     "experts": Tolerance(0.04, 0.006),
+    "head": Tolerance(0.04, 0.004),
+    "conditioned": Tolerance(0.06, 0.01),
 }
 
 
@@ -70,6 +74,7 @@ def _all_checks(setup: Setup) -> Iterator[Result]:
     generator = torch.Generator(setup.device).manual_seed(1)
     for name, routing in _routings(setup, generator):
         yield {"case": name, "form": "bf16", **check_route(routing)}
+    yield from _head_checks(setup, generator)
     forms: tuple[Form, ...] = ("nvfp4", "nf4")
     for form in forms:
         for size in (setup.sizes.moe, setup.sizes.odd[form]):
@@ -81,6 +86,17 @@ def _all_checks(setup: Setup) -> Iterator[Result]:
                     yield {"case": name, "form": form, **check}
             del weights, case
             _release(setup.device)
+
+
+def _head_checks(setup: Setup, generator: torch.Generator) -> Iterator[Result]:
+    config, tokens = setup.sizes.config, setup.sizes.tokens
+    case = draw_head(config, tokens, generator)
+    if case is None:
+        return
+    for check in check_head(case):
+        yield {"case": f"{tokens} positions, {config.vocab_size} words", "form": "bf16", **check}
+    del case
+    _release(setup.device)
 
 
 def _routings(setup: Setup, generator: torch.Generator) -> Iterator[tuple[str, Routing]]:
@@ -169,6 +185,19 @@ def relative_errors(found: Tensor, wanted: Tensor) -> tuple[float, float]:
     error, size = found.float() - wanted, wanted.square().mean().sqrt()
     largest = (error.abs() / (wanted.abs() + size)).max()
     return float(largest), float(error.square().mean().sqrt() / size)
+
+
+def check_head(case: HeadCase) -> Iterator[Result]:
+    """Entropy and the likeliest word; then the mean embedding under the softmax."""
+    found, logits = case.head(), case.exact_logits()
+    entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+    best = logits.gather(1, found.argmax.long().unsqueeze(1)).squeeze(1)
+    result = _compared("head", found.entropy, entropy)
+    short = float((logits.amax(-1) - best).max())
+    yield {**result, "nats_below_the_best": short, "ok": result["ok"] and short <= _SHORT}
+    wanted = logits.softmax(-1) @ case.embedding.float()
+    del logits
+    yield _compared("conditioned", case.conditioned(), wanted)
 
 
 # the built-in model

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from bench.head_case import HeadCase, draw_head
 from bench.moe_case import Case, Routing, draw_case, draw_routing, draw_weights
 from bench.records import Record, Result
 from bench.rivals import RIVALS, Missing
@@ -54,6 +55,12 @@ def _all_work(setup: Setup) -> Iterator[tuple[str, Work, Case | None]]:
     sizes = setup.sizes
     generator = torch.Generator(setup.device).manual_seed(2)
     yield "bf16", routing_work(draw_routing(sizes.moe, sizes.tokens, generator)), None
+    head = draw_head(sizes.config, sizes.tokens, generator)
+    if head is not None:
+        for work in head_work(head):
+            yield "bf16", work, None
+        del head, work
+        gc.collect()
     forms: tuple[Form, ...] = ("nvfp4", "nf4")
     for form in forms:
         weights = draw_weights(sizes.moe, form, generator)
@@ -70,6 +77,16 @@ def routing_work(routing: Routing) -> Work:
     (tokens, hidden), experts = routing.residual.shape, routing.projection.shape[1]
     moved = _BF16 * (tokens * hidden + hidden * experts) + _FLOAT32 * (hidden + experts + 2 * tokens * routing.top_k)
     return Work("route", routing.route, routing.reference_route, moved, 2 * tokens * hidden * experts)
+
+
+def head_work(case: HeadCase) -> Iterator[Work]:
+    """The head's: logits, and what is wanted of them; and with what the next step makes of that."""
+    (count, hidden), words = case.hidden.shape, case.embedding.shape[0]
+    moved = _BF16 * (count * hidden + words * hidden)
+    logits = 2 * count * hidden * words
+    yield Work("head", case.head, case.reference_head, moved, logits)
+    both = moved + _BF16 * words * hidden + _FLOAT32 * count * hidden
+    yield Work("conditioned", case.conditioned, case.reference_conditioned, both, 2 * logits)
 
 
 def experts_work(case: Case) -> Iterator[Work]:

@@ -24,6 +24,7 @@ from dgengine import footprint, planner
 from dgengine.config import ModelConfig
 from dgengine.events import Block, Step
 from dgengine.kernel_moe import Packer
+from dgengine.kernel_vocabulary import kernel_head
 from dgengine.model import Model
 from dgengine.quantized.base import Form
 from dgengine.sampling import Sampling
@@ -107,7 +108,9 @@ def random_model(config: ModelConfig, device: torch.device, variant: Variant) ->
     """The model, and why kernels are not used where they were to be."""
     packer = Packer(config, device, torch.bfloat16, variant.kernels)
     source = RandomSource(config, device, "nvfp4", variant.dense)
-    return Model(config, build(config, source, arrange=packer)), packer.reason
+    model = Model(config, build(config, source, arrange=packer))
+    model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping, variant.kernels)
+    return model, packer.reason or reason
 
 
 # one answer

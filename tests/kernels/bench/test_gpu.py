@@ -69,7 +69,8 @@ def test_a_dry_run_of_all_stages(tmp_path: Path) -> None:
     assert products >= {(kernel, form) for kernel in ("align", "gate_up", "down", "experts") for form in FORMS}
 
     rows = results["kernels"]["result"]["kernels"]
-    assert {row["kernel"] for row in rows} == {"route", "align", "gate_up", "down", "combine", "experts"}
+    timed = {"route", "align", "gate_up", "down", "combine", "experts", "head", "conditioned"}
+    assert {row["kernel"] for row in rows} == timed
     assert all(row["seconds"] > 0 and row["floor_seconds"] > 0 and row["reference_seconds"] > 0 for row in rows)
     assert all("seconds" in row["rivals"]["torch grouped_mm, bf16"] for row in rows if row["kernel"] == "experts")
 

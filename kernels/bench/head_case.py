@@ -1,0 +1,69 @@
+"""The head, drawn at random: what a step wants of its logits, by kernels and by torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dgengine.config import ModelConfig
+from dgengine.sampler import fast_statistics
+from dgkernels import support
+from dgkernels.tiles import VocabularyTiles, vocabulary_tiles
+from dgkernels.vocabulary import Outcome, denoise, soft_embedding
+
+_TEMPERATURE: Final = 0.7
+_SPREAD: Final = 0.3  # of logits over the softcap, so that it bends the highest
+
+
+@dataclass(frozen=True)
+class HeadCase:
+    """Normed hidden states bfloat16 [C, D] over the softcap, and an embedding bfloat16 [V, D]."""
+
+    hidden: Tensor
+    embedding: Tensor
+    uniforms: Tensor
+    softcap: float
+    tiles: VocabularyTiles
+
+    def head(self) -> Outcome:
+        """The kernels."""
+        return denoise(self.hidden, self.embedding, self.softcap, _TEMPERATURE, self.uniforms, self.tiles)
+
+    def conditioned(self) -> Tensor:
+        """And what the next step makes of it."""
+        found = self.head()
+        return soft_embedding(found.weights, found.totals, self.embedding)
+
+    def exact_logits(self) -> Tensor:
+        """float32 [C, V], over the temperature; the product is not rounded."""
+        product = self.hidden.float() @ self.embedding.float().t()
+        return product.tanh_().mul_(self.softcap / _TEMPERATURE)
+
+    def logits(self) -> Tensor:
+        """The same as the engine has them by torch: rounded to bfloat16 before the softcap."""
+        return F.linear(self.hidden, self.embedding).float().tanh_().mul_(self.softcap / _TEMPERATURE)
+
+    def reference_head(self) -> None:
+        """As the engine has it by torch."""
+        fast_statistics(self.logits(), torch.Generator(self.hidden.device))
+
+    def reference_conditioned(self) -> Tensor:
+        """Likewise: rounded to bfloat16 first."""
+        return (self.logits().bfloat16().softmax(-1) @ self.embedding).float()
+
+
+def draw_head(config: ModelConfig, count: int, generator: torch.Generator) -> HeadCase | None:
+    """A head of these dimensions; None where the kernels have no tiles for it."""
+    device = generator.device
+    words, hidden = config.vocab_size, config.hidden_size
+    tiles = vocabulary_tiles(support.capability_of(device), words, hidden)
+    if tiles is None:
+        return None
+    embedding = torch.randn(words, hidden, generator=generator, device=device, dtype=torch.bfloat16)
+    states = torch.randn(count, hidden, generator=generator, device=device) * (_SPREAD * hidden**-0.5)
+    uniforms = torch.rand(count, 2, generator=generator, device=device)
+    return HeadCase(states.bfloat16(), embedding, uniforms, config.final_logit_softcapping, tiles)
