@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from dgengine.config import ModelConfig
+from dgengine.linear import JoinedGated, JoinedLinear, Linear
 from dgengine.moe import apply_experts, route
 from dgengine.norm import rms_norm
-from dgengine.quantized.matrices import QuantizedExperts
+from dgengine.quantized.fp8_products import Fp8Linear, joined, why_not
+from dgengine.quantized.matrices import QuantizedExperts, QuantizedLinear
 from dgengine.quantized.nf4 import Nf4
 from dgengine.quantized.nvfp4 import Nvfp4
 from dgengine.weights import LayerWeights, SeparateBranches
@@ -86,11 +88,7 @@ def mixture(w: SeparateBranches, residual: Tensor, inputs: Tensor, top_k: int, e
 
 
 class Packer:
-    """Packs the experts of layer after layer, if the kernels run.
-
-    Attributes:
-        reason: why they do not, in a few words; None where they do, or where there was nothing to pack.
-    """
+    """Prepares layer after layer for kernels, where they run: experts are packed, FP8 is multiplied as it is."""
 
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, wanted: bool | None) -> None:
         """Makes a packer for one model.
@@ -103,13 +101,53 @@ class Packer:
         """
         self._config = config
         self._device = device
-        self.reason: str | None = None
-        self._used = wanted if wanted is not None else device.type == "cuda"
+        self._reasons: list[str] = []
+        self._wanted = self._used = wanted if wanted is not None else device.type == "cuda"
+        self._fp8_refused = False
+        self._fp8_tried: set[tuple[int, int]] = set()
         self._tried = False
         self._dtype = dtype
 
+    @property
+    def reason(self) -> str | None:
+        """Why they do not, in a few words; None where they do, or where there was nothing to pack."""
+        return "; ".join(self._reasons) or None
+
     def __call__(self, layer: LayerWeights) -> LayerWeights:
-        """The layer with its experts packed, or as it is."""
+        """The layer with its experts packed and its projections multiplied in FP8, or as it is."""
+        if not self._wanted or not isinstance(layer.branches, SeparateBranches):
+            return layer
+        return self._with_experts(self._with_fp8(layer, layer.branches))
+
+    def _with_fp8(self, layer: LayerWeights, branches: SeparateBranches) -> LayerWeights:
+        """With products in FP8 where the projections are stored so, and where this works."""
+        gated = branches.gate_up
+        if isinstance(gated, JoinedGated):
+            gated = JoinedGated(self._fp8_or(gated.linear), gated.width)
+        branches = replace(branches, gate_up=gated, down=self._fp8_or(branches.down))
+        return replace(layer, qkv=self._fp8_or(layer.qkv), output=self._fp8_or(layer.output), branches=branches)
+
+    def _fp8_or(self, linear: Linear) -> Linear:
+        if isinstance(linear, QuantizedLinear):
+            matrix = joined([linear.matrix])
+        elif isinstance(linear, JoinedLinear):
+            matrix = joined([part.matrix for part in linear.parts if isinstance(part, QuantizedLinear)])
+            if matrix is not None and matrix.shape[0] != linear.width:
+                return linear  # a part of it is stored otherwise
+        else:
+            return linear
+        if matrix is None or self._fp8_refused:
+            return linear
+        if matrix.shape not in self._fp8_tried:
+            refusal = why_not(matrix, self._dtype)
+            if refusal is not None:
+                self._fp8_refused = True
+                self._reasons.append(f"products in FP8 are not used, {refusal}")
+                return linear
+            self._fp8_tried.add(matrix.shape)
+        return Fp8Linear.of(matrix)
+
+    def _with_experts(self, layer: LayerWeights) -> LayerWeights:
         branches = layer.branches
         if not self._used or not isinstance(branches, SeparateBranches):
             return layer
@@ -135,7 +173,8 @@ class Packer:
         return replace(layer, branches=packed) if self._used else layer
 
     def _refuse(self, reason: str) -> None:
-        self._used, self.reason = False, reason
+        self._used = False
+        self._reasons.append(reason)
 
     def _tiles(self, stack: Quantized) -> MoeTiles | None:
         """The tiles for experts in this form; None where the kernels do not take them."""

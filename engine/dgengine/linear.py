@@ -70,6 +70,11 @@ class JoinedLinear:
 
     parts: tuple[PlainLinear | QuantizedLinear, ...]
 
+    @property
+    def width(self) -> int:
+        """O."""
+        return sum(part.width for part in self.parts)
+
     def __call__(self, x: Tensor) -> Tensor:
         return self.columns_from(0, x)
 
