@@ -160,7 +160,8 @@ def transposed(weight: Tensor) -> Tensor:
     makes no difference, and a view saves the copy (and keeps what is memory-mapped so).
     """
     matrix = weight.transpose(-1, -2)
-    return matrix.contiguous() if weight.device.type == "cpu" and weight.dtype == torch.float32 else matrix
+    anew = weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_pinned()
+    return matrix.contiguous() if anew else matrix
 
 
 def _onednn_packs(weight: Tensor) -> bool:
