@@ -196,10 +196,18 @@ def test_what_nvidia_smi_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_process_that_takes_too_long_is_cut_off_with_its_children(tmp_path: Path) -> None:
     child = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
     start = time.perf_counter()
-    assert run_apart([sys.executable, "-c", child], 1, tmp_path / "own.log") == "cut off after 1 s"
-    assert time.perf_counter() - start < 20
+    assert run_apart([sys.executable, "-c", child], 5, tmp_path / "own.log") == "cut off after 5 s"
     status = Path(f"/proc/{int((tmp_path / 'own.log').read_text())}/status")
-    assert not status.exists() or "Z (zombie)" in status.read_text()
+    while _lives(status):  # it has been killed, and takes a moment to die
+        assert time.perf_counter() - start < 50
+        time.sleep(0.05)
+
+
+def _lives(status: Path) -> bool:
+    try:
+        return "Z (zombie)" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_wrong_kernels_fail_their_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
