@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dgkernels.outcome import Outcome
 from dgkernels.tiles import Launch, VocabularyTiles
-from dgkernels.vocabulary import LOWEST_TEMPERATURE, Outcome, denoise, soft_embedding
+from dgkernels.vocabulary import LOWEST_TEMPERATURE, denoise
 
 CAP = 30.0
 
@@ -46,7 +47,7 @@ def test_as_torch(count: int, words: int, tile: int, temperature: float, spread:
     assert (found.entropy - entropy).abs().max() <= 2e-3
     highest = logits.gather(1, found.argmax.long().unsqueeze(1)).squeeze(1)
     assert (logits.amax(-1) - highest).max() <= 1e-2 * CAP / temperature
-    soft = soft_embedding(found.weights, found.totals, embedding)
+    soft = found.softmax.mean(embedding)
     wanted = shares @ embedding.float()
     assert (soft - wanted).norm() / wanted.norm() <= 0.01
     assert ((found.sample >= 0) & (found.sample < words)).all()
@@ -80,7 +81,7 @@ def test_the_lowest_temperature_is_the_lowest() -> None:
     hidden, embedding = drawn(4, 128, spread=3.0)
     lowest = LOWEST_TEMPERATURE * CAP
     found = head(hidden, embedding, lowest)
-    assert found.entropy.isfinite().all() and found.totals.isfinite().all() and (found.totals > 0).all()
+    assert found.entropy.isfinite().all() and found.softmax.totals.isfinite().all() and (found.softmax.totals > 0).all()
     with pytest.raises(ValueError, match="temperature"):
         head(hidden, embedding, lowest * 0.99)
 
