@@ -21,12 +21,13 @@ from rich.text import Text
 from dgchat import __version__
 from dgchat.exits import Exit
 from dgchat.machine.advice import advice
-from dgchat.machine.fits import AT, Fit, best, fits, gib, words
-from dgchat.machine.probe import GIB, Machine, find
+from dgchat.machine.fits import AT, Fit, best, fits, words
+from dgchat.machine.probe import Machine, find
 from dgchat.machine.problems import Problem, problems
 from dgchat.machine.torch_build import TorchBuild
 from dgchat.sanitize import clean_line
 from dgengine import hub
+from dgengine.planner import GIB, gib
 
 _MARKS: Final = {True: ("✓", "ok", "green"), False: ("✗", "!!", "bold red"), None: ("·", "-", "dim")}
 _COLORS: Final = {"fits": "green", "tight": "yellow", "slow": "yellow", "no": "dim"}

@@ -35,15 +35,8 @@ class Failure(Exception):
         self.code = code
 
 
-# What torch says where Python would raise a MemoryError; the types are torch's own.
-_NO_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator", "CUDA out of memory")
 _WANTED = re.compile(r"(?:tried to allocate|Tried to allocate) ([\d.]+) ?(bytes|KiB|MiB|GiB)")
 _CAPACITY = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory has run out, of the processor or of a GPU."""
-    return isinstance(error, MemoryError) or any(sign in f"{type(error).__name__} {error}" for sign in _NO_MEMORY)
 
 
 def _memory_sentence(error: BaseException) -> str:
@@ -61,9 +54,9 @@ def _memory_sentence(error: BaseException) -> str:
 
 def of_engine(error: Exception) -> Failure | None:
     """The failure that an error from the engine stands for; None when it is not one of the engine's own."""
-    from dgengine import errors
+    from dgengine import errors, memory
 
-    if is_out_of_memory(error):
+    if memory.is_exhausted(error):
         return Failure(_memory_sentence(error), Exit.ENGINE)
     if not isinstance(error, errors.EngineError):
         return None

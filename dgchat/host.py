@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dgchat.exits import is_out_of_memory, of_engine
+from dgchat.exits import of_engine
 from dgchat.mailbox import Answered as Answered
 from dgchat.mailbox import Failed as Failed
 from dgchat.mailbox import Loading as Loading
@@ -262,7 +262,9 @@ class EngineHost:
             except _Superseded:
                 pass  # what takes its place is the next job
             except Exception as error:  # noqa: BLE001 - reported to the screen, and logged when it is not the engine's own
-                if is_out_of_memory(error):
+                from dgengine.memory import is_exhausted
+
+                if is_exhausted(error):
                     self._new_session()  # the cache of the old one is memory too
                 self._put(Failed(self._running, _sentence(error), traceback.format_exc()))
             except BaseException:  # a library has ended the thread: `ask` begins another

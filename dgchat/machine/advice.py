@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dgchat.machine.fits import Fit, best, gib, tokens
-from dgchat.machine.probe import GIB, Machine
+from dgchat.machine.fits import Fit, best, tokens
+from dgchat.machine.probe import Machine
 from dgengine import hub
+from dgengine.planner import GIB, gib
 
 
 def lines(machine: Machine) -> list[str]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dgchat.machine.probe import GIB, Machine
+from dgchat.machine.probe import Machine
 from dgengine import hub, planner
 from dgengine.footprint import weight_bytes
 from dgengine.full_model import FULL
+from dgengine.planner import gib
 
 AT: Final = planner.ENOUGH
 """The context at which needs are told, in tokens."""
@@ -105,8 +106,3 @@ def words(fit: Fit) -> str:
 def tokens(count: int) -> str:
     """ "92k", "800"."""
     return f"{count // 1024}k" if count >= _LONG else str(count)
-
-
-def gib(amount: float) -> str:
-    """ "17.2 GiB"."""
-    return f"{amount / GIB:.1f} GiB"

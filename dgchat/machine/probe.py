@@ -7,14 +7,12 @@ import platform
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from dgchat.machine import nvidia, torch_build
 from dgchat.machine.nvidia import Gpu, Nvidia
 from dgchat.machine.torch_build import TorchBuild
 from dgengine import hub, memory
-
-GIB: Final = 2**30
+from dgengine.planner import GIB as GIB
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -19,6 +19,7 @@ from dgengine import hub
 
 if TYPE_CHECKING:
     from dgchat.machine.fits import Fit
+    from dgchat.machine.probe import Machine
 
 _TITLES = ("NAME", "MODEL", "SIZE", "HERE", "FITS")
 _WITHOUT_MODEL = (0, 2, 3, 4)
@@ -75,15 +76,17 @@ def models(words: Sequence[str], as_json: bool, quiet: bool, out: TextIO | None 
 
 def here_rows(held: int = 0) -> list[Row]:
     """All models, and how they fit this machine, where `held` bytes more than now could be free."""
-    return rows(_fits(held))
-
-
-def _fits(held: int) -> dict[str, str]:
-    from dgchat.machine import fits, probe
+    from dgchat.machine import probe
 
     machine = probe.find(ask_torch=False)
     if any(not gpu.memory for gpu in machine.gpus):  # of some systems only CUDA tells how much they have
         machine = probe.find()
+    return rows(_fits(machine, held), machine.models)
+
+
+def _fits(machine: Machine, held: int) -> dict[str, str]:
+    from dgchat.machine import fits
+
     found = fits.fits(machine, held=held)
     best = {model.short: fits.of_model(found, model.short) or _first(found, model.short) for model in hub.KNOWN}
     return {short: fits.words(fit) for short, fit in best.items()}
@@ -94,13 +97,14 @@ def _first(found: Sequence[Fit], short: str) -> Fit:
     return min((fit for fit in found if fit.model == short), key=lambda fit: fit.needs)
 
 
-def rows(fits: Mapping[str, str]) -> list[Row]:
+def rows(fits: Mapping[str, str], here: Iterable[hub.CachedModel] = ()) -> list[Row]:
     """The built-in model, the known ones, then what else the cache holds.
 
     Args:
         fits: how a known model fits, by its short name.
+        here: what the cache holds.
     """
-    cached = {model.repo: model for model in hub.cached_models()}
+    cached = {model.repo: model for model in here}
     known = [_row(model, cached.pop(model.repo, None), fits.get(model.short)) for model in hub.KNOWN]
     return [_built_in(), *known, *(_row(None, model, None) for model in cached.values())]
 

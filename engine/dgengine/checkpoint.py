@@ -8,7 +8,7 @@ How each matrix is stored its own keys tell (`dgengine.layouts`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from dgengine.quantized.forms import Recipe
 from dgengine.reading import Reader
 from dgengine.streaming import spread
 from dgengine.tensor_files import INDEX, SINGLE, Shape, TensorFiles, shown, weight_files
-from dgengine.weights import EMBEDDING, Report, build, expected_shapes
+from dgengine.weights import EMBEDDING, Report, Source, build, expected_shapes
 
 _VISION = ("model.encoder.vision_tower.", "model.encoder.embed_vision.")
 _NAMED = 5  # how many offenders an error lists
@@ -89,9 +89,25 @@ def read_model(
     """The rest of `load_model`, of a directory that is open; the arguments and errors are its."""
     in_host = spread(len(config.layers), streamed)
     reader = Reader(files, layout, device, dtype, recipe, in_host)
-    packer = Packer(config, device, dtype, kernels)
-    model = Model(config, build(config, reader, report, packer), in_host)
-    model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping, kernels)
+    wanted = device.type == "cuda" if kernels is None else kernels
+    return assemble(config, reader, device, dtype, wanted, report, in_host)
+
+
+def assemble(
+    config: ModelConfig,
+    source: Source,
+    device: torch.device,
+    dtype: torch.dtype,
+    kernels: bool,
+    report: Report = lambda done: None,
+    in_host: Sequence[int] = (),
+) -> Model:
+    """A model of the weights that `source` gives, with kernels where they are wanted and run."""
+    if not kernels:
+        return Model(config, build(config, source, report), in_host)
+    packer = Packer(config, device, dtype)
+    model = Model(config, build(config, source, report, packer), in_host)
+    model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping)
     model.kernel_note = packer.reason or reason
     return model
 

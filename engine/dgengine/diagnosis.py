@@ -12,6 +12,8 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from dgengine.errors import first_line
+
 
 def diagnose() -> dict[str, Any]:
     """Looks at torch, at each CUDA device that it sees, and at Triton.
@@ -29,7 +31,7 @@ def diagnose() -> dict[str, Any]:
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-        return found | {"torch_problem": _sentence(error)}
+        return found | {"torch_problem": first_line(error)}
     found |= {"torch": str(torch.__version__), "cuda": torch.version.cuda, "hip": torch.version.hip}
     if found["cuda"] or found["hip"]:
         found["cuda_problem"] = _unavailable(torch)
@@ -46,7 +48,7 @@ def _unavailable(torch: ModuleType) -> str | None:
         try:
             torch.cuda.init()
         except Exception as error:  # noqa: BLE001 - the finding
-            return _sentence(error)
+            return first_line(error)
     return "torch sees no CUDA device"
 
 
@@ -57,7 +59,7 @@ def _device(torch: ModuleType, index: int) -> dict[str, Any]:
         found["free"] = torch.cuda.mem_get_info(index)[0]
         torch.ones(4, device=f"cuda:{index}").sum().item()  # a build without kernels for this GPU fails here only
     except Exception as error:  # noqa: BLE001 - the finding
-        return found | {"problem": _sentence(error)}
+        return found | {"problem": first_line(error)}
     return found | {"problem": None}
 
 
@@ -67,14 +69,8 @@ def _triton() -> dict[str, Any]:
     except ModuleNotFoundError:
         return {"triton": None, "triton_problem": None}
     except Exception as error:  # noqa: BLE001 - the finding
-        return {"triton": None, "triton_problem": _sentence(error)}
+        return {"triton": None, "triton_problem": first_line(error)}
     return {"triton": str(triton.__version__), "triton_problem": None}
-
-
-def _sentence(error: Exception) -> str:
-    """The first line of what it says: torch appends a page about asynchronous errors."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 if __name__ == "__main__":

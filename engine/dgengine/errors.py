@@ -69,3 +69,13 @@ class NumericsError(EngineError):
 
 class SessionBusyError(EngineError):
     """A session was asked for a second answer while the first is still being written."""
+
+
+def first_line(error: BaseException) -> str:
+    """Of the error's own words; the name of its type where it has none. Libraries append a page to it now and then."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+def described(error: BaseException) -> str:
+    """ "RuntimeError: out of resources": its type and its first line."""
+    return f"{type(error).__name__}: {first_line(error) if str(error).strip() else ''}"

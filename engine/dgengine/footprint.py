@@ -99,7 +99,7 @@ class WeightBytes:
     conditioning: int
     embedding: int
     router_and_norms: int
-    vision: int = 0
+    vision: int
 
     @property
     def total(self) -> int:

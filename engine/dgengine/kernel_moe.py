@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dgengine.config import ModelConfig
+from dgengine.errors import described
 from dgengine.linear import JoinedGated, JoinedLinear, Linear
 from dgengine.moe import apply_experts, route
 from dgengine.norm import rms_norm
@@ -90,19 +91,18 @@ def mixture(w: SeparateBranches, residual: Tensor, inputs: Tensor, top_k: int, e
 class Packer:
     """Prepares layer after layer for kernels, where they run: experts are packed, FP8 is multiplied as it is."""
 
-    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, wanted: bool | None) -> None:
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
         """Makes a packer for one model.
 
         Args:
             config: its dimensions.
             device: where it runs.
             dtype: of its activations.
-            wanted: whether kernels are to be used; None on a GPU only.
         """
         self._config = config
         self._device = device
         self._reasons: list[str] = []
-        self._wanted = self._used = wanted if wanted is not None else device.type == "cuda"
+        self._used = True  # until the experts are refused
         self._fp8_refused = False
         self._fp8_tried: set[tuple[int, int]] = set()
         self._tried = False
@@ -115,7 +115,7 @@ class Packer:
 
     def __call__(self, layer: LayerWeights) -> LayerWeights:
         """The layer with its experts packed and its projections multiplied in FP8, or as it is."""
-        if not self._wanted or not isinstance(layer.branches, SeparateBranches):
+        if not isinstance(layer.branches, SeparateBranches):
             return layer
         return self._with_experts(self._with_fp8(layer, layer.branches))
 
@@ -210,8 +210,7 @@ class Packer:
         try:
             error = self._difference(_on(self._device, plain), _on(self._device, packed))
         except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
-            first = (str(failure).strip().splitlines() or [""])[0]
-            self._refuse(f"they fail here ({type(failure).__name__}: {first})")
+            self._refuse(f"they fail here ({described(failure)})")
             return
         if not error < _TOLERANCE:  # NaN as well
             self._refuse(f"their results differ from torch's by {error:.1%} here")

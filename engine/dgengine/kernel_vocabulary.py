@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgengine.softmax import Outcome, Softmax
+from dgengine.errors import described
+from dgkernels.outcome import Outcome
 from dgkernels.tiles import VocabularyTiles, vocabulary_tiles
 
 _TRIED: Final = 24  # positions
@@ -41,29 +42,19 @@ class KernelHead:
         """
         from dgkernels.vocabulary import denoise
 
-        found = denoise(hidden, self._embedding, self._softcap, temperature, uniforms, self._tiles)
-        softmax = Softmax(found.weights, found.totals)
-        return Outcome(found.argmax.long(), found.sample.long(), found.entropy, softmax)
+        return denoise(hidden, self._embedding, self._softcap, temperature, uniforms, self._tiles)
 
 
-def soft_embedding(softmax: Softmax, embedding: Tensor) -> Tensor:
-    """The mean of the embeddings under a softmax: float32 [C, D]."""
-    return (softmax.weights @ embedding).float() / softmax.totals.unsqueeze(-1)
-
-
-def kernel_head(embedding: Tensor, softcap: float, wanted: bool | None) -> tuple[KernelHead | None, str | None]:
+def kernel_head(embedding: Tensor, softcap: float) -> tuple[KernelHead | None, str | None]:
     """The head by kernels where they run and give what torch does, and else why not, in a few words.
 
     Args:
         embedding: [V, D].
         softcap: bounds the logits.
-        wanted: whether kernels are to be used; None on a GPU only.
     """
     from dgkernels import support
 
     device = embedding.device
-    if not (wanted if wanted is not None else device.type == "cuda"):
-        return None, None
     if embedding.dtype != torch.bfloat16:
         return None, "they compute in bfloat16"
     reason = support.why_not(device)
@@ -85,10 +76,9 @@ def _difference(head: KernelHead, embedding: Tensor, softcap: float) -> str | No
     uniforms = torch.rand(_TRIED, 2, generator=generator).to(embedding.device)
     try:
         found = head(hidden, _TEMPERATURE, uniforms)
-        soft = soft_embedding(found.softmax, embedding)
+        soft = found.softmax.mean(embedding)
     except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
-        first = (str(failure).strip().splitlines() or [""])[0]
-        return f"they fail here ({type(failure).__name__}: {first})"
+        return f"they fail here ({described(failure)})"
     logits = F.linear(hidden, embedding).float().tanh() * (softcap / _TEMPERATURE)
     shares = logits.softmax(-1)
     entropy = -(shares * logits.log_softmax(-1)).sum(-1)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # What torch's messages hold where memory ran out; only the CUDA allocator has an exception of its own for it.
 _CGROUP: Final = Path("/sys/fs/cgroup")  # a container sees its own limits there
+_CUDAS_OWN: Final = "OutOfMemoryError"  # by its name: who asks about an error need not import torch for that
 _SIGNS: Final = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
@@ -67,9 +68,7 @@ def _number(path: Path) -> int | None:
 
 def is_exhausted(error: BaseException) -> bool:
     """Whether an error says that memory has run out, of the host or of a GPU."""
-    import torch
-
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, MemoryError) or type(error).__name__ == _CUDAS_OWN:
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 

@@ -18,14 +18,14 @@ from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
 from dgengine.kernel_moe import PackedExperts
-from dgengine.kernel_vocabulary import KernelHead, soft_embedding
+from dgengine.kernel_vocabulary import KernelHead
 from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
-from dgengine.softmax import Outcome, Softmax
 from dgengine.streaming import ExpertStream
 from dgengine.weights import Conditioning, LayerWeights, SeparateBranches, Weights, expected_shapes
+from dgkernels.outcome import Outcome, Softmax
 
 # A roll-back of up to this many tokens never has to encode again (KVCache).
 _SLACK = {"cpu": 8192}
@@ -280,7 +280,7 @@ class Model:
 
     def _conditioning_signal(self, weights: Conditioning, previous: Tensor | Softmax) -> Tensor:
         if isinstance(previous, Softmax):
-            soft = soft_embedding(previous, self._weights.embedding).to(self.dtype)
+            soft = previous.mean(self._weights.embedding).to(self.dtype)
         else:
             logits = previous.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
             soft = logits.softmax(dim=-1) @ self._weights.embedding  # in float32 within, and rounded once

@@ -223,6 +223,6 @@ def _refuse_too_large(config: ModelConfig, own: Precision) -> None:
     need, free = weight_bytes(config, own, "cpu").total, memory.host().free
     if need > free:
         raise InsufficientMemoryError(
-            f"The weights take {need / planner.GIB:.1f} GiB of memory, and {free / planner.GIB:.1f} GiB are free: ask "
-            "for a smaller precision, such as nvfp4+fp8, close other programs, or use a GPU."
+            f"The weights take {planner.gib(need)} of memory, and {planner.gib(free)} are free: ask for a smaller "
+            "precision, such as nvfp4+fp8, close other programs, or use a GPU."
         )

@@ -12,7 +12,7 @@ the host has no room for them either, any context from 2,048 tokens on is made d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -50,24 +50,16 @@ AUTOMATIC: Final[dict[Device, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Where the bytes go. On the device all of them; `Offload.host_bytes` come besides.
+class Parts(footprint.WeightBytes):
+    """Where the bytes go, weights and all else. On the device all of them; `Offload.host_bytes` come besides.
 
     Attributes:
-        experts, attention, mlp, conditioning, embedding, router_and_norms, vision: weights.
         keys_and_values: of the context, see `footprint.cache_bytes`.
         workspace: of a step or of encoding, whichever takes more; or of an infill.
         cuda_context: reserve for what a process takes before its first tensor.
         fragmentation: reserve for what torch's allocator cannot use.
     """
 
-    experts: int
-    attention: int
-    mlp: int
-    conditioning: int
-    embedding: int
-    router_and_norms: int
-    vision: int
     keys_and_values: int
     workspace: int
     cuda_context: int
@@ -77,11 +69,6 @@ class Parts:
     def weights(self) -> int:
         """The weights alone."""
         return self.total - self.keys_and_values - self.workspace - self.cuda_context - self.fragmentation
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +233,7 @@ def _streamed(task: _Task, choices: Sequence[Precision]) -> Plan | None:
     made = _made(task, precision, context, count, [_too_large(task, precision, context)])
     assert made.offload is not None
     cost = (
-        f"The experts of {count} of {layers} layers stay in host memory ({_gib(made.offload.host_bytes)}): each step "
+        f"The experts of {count} of {layers} layers stay in host memory ({gib(made.offload.host_bytes)}): each step "
         f"copies {made.offload.bytes_per_step / 1e9:.1f} GB, which takes {made.offload.seconds_per_step:.2f} s at "
         f"{task.link / 1e9:.0f} GB/s (PCIe)."
     )
@@ -265,15 +252,15 @@ def _refused(task: _Task, choices: Sequence[Precision]) -> Plan:
     streamed = 0 if task.device == "cpu" else len(task.config.layers)
     precision = min(choices, key=lambda each: task.need(each, context, streamed))
     need = task.need(precision, context, streamed)
-    how = f" even with all experts in host memory ({_gib(_in_host(task, precision, streamed))})" if streamed else ""
+    how = f" even with all experts in host memory ({gib(_in_host(task, precision, streamed))})" if streamed else ""
     reasons = [
-        f"{_about(precision)} with a context of {context:,} tokens needs {_gib(need)}{how}; {_gib(task.free)} are free."
+        f"{_about(precision)} with a context of {context:,} tokens needs {gib(need)}{how}; {gib(task.free)} are free."
     ]
     if task.free < need <= task.total:
-        reasons.append(f"The device has {_gib(task.total)}: other programs hold the rest.")
+        reasons.append(f"The device has {gib(task.total)}: other programs hold the rest.")
     in_host = _in_host(task, precision, streamed)
     if task.host is not None and in_host > task.host * _HOST_SHARE:
-        reasons.append(f"The host has {_gib(task.host)} of memory free, of which {_HOST_SHARE:.0%} may be pinned.")
+        reasons.append(f"The host has {gib(task.host)} of memory free, of which {_HOST_SHARE:.0%} may be pinned.")
     return _made(task, precision, context, streamed, reasons, fits=False)
 
 
@@ -304,13 +291,7 @@ def _parts(task: _Task, precision: Precision, context: int, streamed: int) -> Pa
     if task.infill:
         work = max(work, footprint.infill_workspace(config, precision, device=device))
     return Parts(
-        experts=kept * one,
-        attention=weights.attention,
-        mlp=weights.mlp,
-        conditioning=weights.conditioning,
-        embedding=weights.embedding,
-        router_and_norms=weights.router_and_norms,
-        vision=weights.vision,
+        **(asdict(weights) | {"experts": kept * one}),
         keys_and_values=cached,
         workspace=work,
         cuda_context=CUDA_CONTEXT if device == "cuda" else 0,
@@ -337,7 +318,7 @@ def _longest(task: _Task, fits: Callable[[int], bool]) -> int:
 
 def _too_large(task: _Task, precision: Precision, context: int) -> str:
     need = task.need(precision, context)
-    return f"{_about(precision)} needs {_gib(need)} for {context:,} tokens; {_gib(task.free)} are free."
+    return f"{_about(precision)} needs {gib(need)} for {context:,} tokens; {gib(task.free)} are free."
 
 
 def _spare(task: _Task, precision: Precision, context: int) -> list[str]:
@@ -348,7 +329,7 @@ def _spare(task: _Task, precision: Precision, context: int) -> list[str]:
     extra -= footprint.workspace(task.config, precision, context, task.device).peak
     if extra <= task.free - task.need(precision, context):
         return []
-    return [f"Rewriting in place takes {_gib(extra)} more, at the cost of context."]
+    return [f"Rewriting in place takes {gib(extra)} more, at the cost of context."]
 
 
 def _about(precision: Precision) -> str:
@@ -365,5 +346,6 @@ def _about(precision: Precision) -> str:
     return names[precision.name]
 
 
-def _gib(amount: float) -> str:
+def gib(amount: float) -> str:
+    """ "17.2 GiB"."""
     return f"{amount / GIB:.1f} GiB"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dgengine.errors import NumericsError
 from dgengine.sampling import ResolvedSampling
-from dgengine.softmax import Outcome, Softmax
+from dgkernels.outcome import Outcome, Softmax
 
 _GROUP = 64  # vocabulary entries per partial sum of the inverse-CDF draw
 # Logits further below the row's peak than this are raised to it: their probability, e^-80, is nothing

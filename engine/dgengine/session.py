@@ -30,8 +30,8 @@ from dgengine.errors import (
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
 from dgengine.sampler import BlockSampler, Draft
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
-from dgengine.softmax import Outcome, Softmax
 from dgengine.stats import Recorder
+from dgkernels.outcome import Outcome, Softmax
 
 if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer

@@ -12,8 +12,9 @@ from torch import Tensor
 from dgengine.config import ModelConfig
 from dgengine.sampler import fast_statistics
 from dgkernels import support
+from dgkernels.outcome import Outcome
 from dgkernels.tiles import VocabularyTiles, vocabulary_tiles
-from dgkernels.vocabulary import Outcome, denoise, soft_embedding
+from dgkernels.vocabulary import denoise
 
 _TEMPERATURE: Final = 0.7
 _SPREAD: Final = 0.3  # of logits over the softcap, so that it bends the highest
@@ -35,8 +36,7 @@ class HeadCase:
 
     def conditioned(self) -> Tensor:
         """And what the next step makes of it."""
-        found = self.head()
-        return soft_embedding(found.weights, found.totals, self.embedding)
+        return self.head().softmax.mean(self.embedding)
 
     def exact_logits(self) -> Tensor:
         """float32 [C, V], over the temperature; the product is not rounded."""

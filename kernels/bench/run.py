@@ -177,6 +177,7 @@ def _command(stage: Stage, options: argparse.Namespace, seconds: float) -> list[
 def run_here(stage: Stage, options: argparse.Namespace, seconds: float | None = None) -> int:
     """Runs a stage in this process; whatever goes wrong is in its record, and printed."""
     from bench.records import Record
+    from dgengine.errors import described
 
     record = Record(options.out / f"{stage.name}.json")
     try:
@@ -184,7 +185,7 @@ def run_here(stage: Stage, options: argparse.Namespace, seconds: float | None = 
         _function(stage)(setup, record)
     except Exception as error:  # noqa: BLE001 - the other stages go on
         traceback.print_exc()
-        record.end(f"failed: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+        record.end(f"failed: {described(error)}")
         return 1
     record.end()
     return 0

@@ -9,7 +9,6 @@ exponentials are also what the next step is conditioned on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -17,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dgkernels.launching import on_device_of_first
+from dgkernels.outcome import Outcome, Softmax
 from dgkernels.tiles import VocabularyTiles
 
 # A logit over the temperature is within +-cap / T. The highest exponent is e**_TOP: with 2**18 of them the sum, and the
@@ -26,25 +27,7 @@ LOWEST_TEMPERATURE: Final = 2.0 / (_TOP + 87.0)
 """The lowest temperature that can be said, as a share of the softcap."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What a step's logits say of each of C positions.
-
-    Attributes:
-        argmax: int32 [C].
-        sample: int32 [C], a draw of the softmax.
-        entropy: float32 [C], nats; NaN where a logit is NaN.
-        weights: bfloat16 [C, V]: the softmax but for a factor a row.
-        totals: float32 [C]: that factor, the sum of the weights.
-    """
-
-    argmax: Tensor
-    sample: Tensor
-    entropy: Tensor
-    weights: Tensor
-    totals: Tensor
-
-
+@on_device_of_first
 def denoise(
     hidden: Tensor, embedding: Tensor, softcap: float, temperature: float, uniforms: Tensor, tiles: VocabularyTiles
 ) -> Outcome:
@@ -63,11 +46,6 @@ def denoise(
     """
     if temperature < LOWEST_TEMPERATURE * softcap:
         raise ValueError(f"a temperature of {temperature} takes exponents that float32 does not have")
-    with torch.cuda.device_of(hidden):  # Triton launches on the device that is current
-        return _denoise(hidden, embedding, softcap / temperature, uniforms, tiles)
-
-
-def _denoise(hidden: Tensor, embedding: Tensor, cap: float, uniforms: Tensor, tiles: VocabularyTiles) -> Outcome:
     count, width = hidden.shape
     words = embedding.shape[0]
     cuts = words // tiles.words
@@ -76,25 +54,18 @@ def _denoise(hidden: Tensor, embedding: Tensor, cap: float, uniforms: Tensor, ti
     sums = torch.empty(3, count, cuts, dtype=torch.float32, device=device)  # mass, mass times exponent, peak
     best = torch.empty(count, cuts, dtype=torch.int32, device=device)
     _head[(triton.cdiv(count, tiles.rows), cuts)](
-        hidden, embedding, weights, sums, best, count, cap,
+        hidden, embedding, weights, sums, best, count,
+        softcap / temperature,
         WIDTH=width, WORDS=words, CUTS=cuts, ROWS=tiles.rows, TILE=tiles.words, COLUMNS=tiles.columns,
         TOP=_TOP, STAGES=tiles.launch.stages, num_warps=tiles.launch.warps,
     )  # fmt: skip
-    argmax = torch.empty(count, dtype=torch.int32, device=device)
+    argmax = torch.empty(count, dtype=torch.int64, device=device)
     sample, entropy, totals = torch.empty_like(argmax), torch.empty_like(sums[0, :, 0]), torch.empty_like(sums[0, :, 0])
     _finish[(count,)](
         weights, sums, best, uniforms, argmax, sample, entropy, totals, count,
         WORDS=words, CUTS=cuts, CUTS_PADDED=triton.next_power_of_2(cuts), TILE=tiles.words, num_warps=4,
     )  # fmt: skip
-    return Outcome(argmax, sample, entropy, weights, totals)
-
-
-def soft_embedding(weights: Tensor, totals: Tensor, embedding: Tensor) -> Tensor:
-    """The mean of the embeddings under a softmax that `Outcome` holds: float32 [C, D].
-
-    A product of torch's: its libraries split it over the vocabulary, which is all that there is to gain.
-    """
-    return (weights @ embedding).float() / totals.unsqueeze(-1)
+    return Outcome(argmax, sample, entropy, Softmax(weights, totals))
 
 
 @triton.jit

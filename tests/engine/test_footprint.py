@@ -26,8 +26,8 @@ from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
 from dgengine.sampler import BlockSampler
 from dgengine.sampling import Sampling
-from dgengine.softmax import Softmax
 from dgengine.weights import expected_shapes
+from dgkernels.outcome import Softmax
 from tests.engine import layouts, tiny
 from tests.engine.layouts import Layout
 from tests.engine.tiny import TinySpec, make_checkpoint, tiny_checkpoint

@@ -20,7 +20,7 @@ from tests.kernels.moe.test_compiled import check
 WORDS, HIDDEN = 262_144, 2816
 SIGNATURE = {
     "hidden": "*bf16", "embedding": "*bf16", "weights": "*bf16", "sums": "*fp32", "best": "*i32", "count": "i32",
-    "cap": "fp32", "uniforms": "*fp32", "argmax": "*i32", "sample": "*i32", "entropy": "*fp32", "totals": "*fp32",
+    "cap": "fp32", "uniforms": "*fp32", "argmax": "*i64", "sample": "*i64", "entropy": "*fp32", "totals": "*fp32",
 }  # fmt: skip
 
 

@@ -32,6 +32,13 @@ class Pipe(io.TextIOWrapper):
         return self._tty
 
 
+class Tty(io.StringIO):
+    """A terminal to write to."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Vocabulary:
     """Words as tokens; the list grows as texts come in. Id 0 ends an answer."""
 

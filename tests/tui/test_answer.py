@@ -17,15 +17,10 @@ from dgchat.inline.answer import Mode, Request, answer, dumps
 from dgchat.notes import Notes
 from dgchat.settings import load
 from dgengine import errors
-from tests.tui.fakes import FakeEngine
+from tests.tui.fakes import FakeEngine, Tty
 from tests.tui.test_sanitize import is_safe
 
 NASTY = "red \x1b[31mfox\x1b[0m ends \x1b]0;owned\x07here.\n"
-
-
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def ask(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dgchat.exits import Exit, is_out_of_memory, of_engine
+from dgchat.exits import Exit, of_engine
 from dgengine import errors
+from dgengine.memory import is_exhausted
 
 
 class OutOfMemoryError(RuntimeError):
@@ -28,7 +29,7 @@ CPU = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: y
 )
 def test_memory_that_has_run_out_is_told_in_numbers_with_what_takes_less(error: Exception, said: list[str]) -> None:
     failure = of_engine(error)
-    assert is_out_of_memory(error) and failure is not None and failure.code is Exit.ENGINE
+    assert is_exhausted(error) and failure is not None and failure.code is Exit.ENGINE
     for words in [*said, "--max-tokens", "--model pocket"]:
         assert words in str(failure)
 
@@ -47,7 +48,7 @@ def test_memory_that_has_run_out_is_told_in_numbers_with_what_takes_less(error: 
 def test_each_error_of_the_engine_has_its_code(error: errors.EngineError, code: Exit) -> None:
     failure = of_engine(error)
     assert failure is not None and failure.code is code and str(failure) == "x"
-    assert not is_out_of_memory(error)
+    assert not is_exhausted(error)
 
 
 def test_other_errors_are_not_the_engines() -> None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 
 from dgchat.inline.hole import HoleWriter
 from dgchat.settings import Settings, load
 from dgengine import Block, Event, Hole, InfillRequest, Step
-from tests.tui.fakes import FakeEngine
+from tests.tui.fakes import FakeEngine, Tty
 from tests.tui.screen import Screen
 
 BEFORE, SPAN = "Once there was a quiet fox that found ", "a lantern"
 AFTER = " near the river.\nIt was warm.\nThe end.\n"
-
-
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def settings(**flags: float | str | bool) -> Settings:

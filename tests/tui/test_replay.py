@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -16,14 +15,9 @@ from dgchat.inline.replay import play
 from dgchat.settings import Settings, load
 from dgchat.trace.codec import pack, unpack
 from dgchat.trace.frames import View, frames
-from tests.tui.fakes import FakeEngine, Pipe
+from tests.tui.fakes import FakeEngine, Pipe, Tty
 from tests.tui.screen import Screen
 from tests.tui.trace.made import STORY, told
-
-
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,11 @@ import pytest
 from dgchat.inline.watch import WatchWriter, can_animate
 from dgchat.settings import Settings, load
 from dgengine import Sampling
-from tests.tui.fakes import FakeEngine, FakeSession
+from tests.tui.fakes import FakeEngine, FakeSession, Tty
 from tests.tui.screen import Screen
 
 CODE = "Here is one:\n\n```python\ndef add(a, b):\n    return a + b\n```\n\nThat is all there is to say about it."
 STORY = "Once there was a quiet fox. It found a lantern near the river, and the lantern was still warm. " * 6
-
-
-class Tty(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def settings(**flags: float | str | bool) -> Settings:

@@ -6,6 +6,7 @@ import errno
 import re
 
 from dgengine.errors import DownloadError, EngineError, ModelNotFoundError
+from dgengine.errors import first_line as own_words
 from dgengine.hub.amounts import duration
 from dgengine.hub.catalogue import HubName
 
@@ -121,8 +122,7 @@ def _disk(error: OSError, name: HubName) -> str:
 
 def first_line(error: Exception) -> str:
     """Of the error's own words, without the number and the full stop."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return re.sub(r"^\[(?:Errno|WinError) -?\d+\] ", "", line)
+    return re.sub(r"^\[(?:Errno|WinError) -?\d+\] ", "", own_words(error).rstrip("."))
 
 
 def _endpoint() -> str:

@@ -27,13 +27,17 @@ class Quantized(ABC):
     matrix, so that matrices are joined by rows without looking at what is in them.
     """
 
+    codes: Tensor  # [(E,) O, I / `together`]
+
     form: ClassVar[Form]
     block: ClassVar[int]  # the number of inputs must be a multiple of this
+    together: ClassVar[int] = 1  # numbers that share an element of `codes`
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a matrix: (O, I)."""
+        rows, elements = self.codes.shape[-2:]
+        return rows, self.together * elements
 
     @abstractmethod
     def dense(self, dtype: torch.dtype) -> Tensor:

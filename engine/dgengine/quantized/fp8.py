@@ -32,11 +32,6 @@ class Fp8(Quantized):
     form: ClassVar[Form] = "fp8"
     block: ClassVar[int] = 1
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a matrix: (O, I)."""
-        return self.codes.shape[-2], self.codes.shape[-1]
-
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Decodes a matrix to [O, I], in float32 and rounded once to `dtype`."""
         return decode_e4m3(self.codes).mul_(self.scales.float()).to(dtype)

@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from dgengine.errors import described
 from dgengine.quantized.base import Quantized
 from dgengine.quantized.fp8 import LARGEST, Fp8
 from dgengine.quantized.matrices import QuantizedLinear
@@ -85,5 +86,5 @@ def why_not(matrix: Fp8, dtype: torch.dtype) -> str | None:
             found, wanted = Fp8Linear.of(matrix)(x).float(), QuantizedLinear(matrix)(x).float()
             error = float((found - wanted).norm() / wanted.norm())
     except Exception as failure:  # noqa: BLE001 - what this torch cannot do here is not used
-        return f"torch refuses ({type(failure).__name__}: {(str(failure).strip().splitlines() or [''])[0]})"
+        return f"torch refuses ({described(failure)})"
     return None if error < _TOLERANCE else f"the products are wrong by {error:.1%} here"

@@ -29,11 +29,6 @@ class Int8(Quantized):
     form: ClassVar[Form] = "int8"
     block: ClassVar[int] = 1
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a matrix: (O, I)."""
-        return self.codes.shape[-2], self.codes.shape[-1]
-
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Decodes a matrix to [O, I], in float32 and rounded once to `dtype`."""
         return (self.codes * self.scales).to(dtype)

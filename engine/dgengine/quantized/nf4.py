@@ -30,11 +30,7 @@ class Nf4(Quantized):
 
     form: ClassVar[Form] = "nf4"
     block: ClassVar[int] = BLOCK
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a matrix: (O, I)."""
-        return self.codes.shape[-2], 2 * self.codes.shape[-1]
+    together: ClassVar[int] = 2
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Decodes a matrix to [O, I] by bitsandbytes, straight into `dtype`."""

@@ -51,11 +51,7 @@ class Nvfp4(Quantized):
 
     form: ClassVar[Form] = "nvfp4"
     block: ClassVar[int] = BLOCK
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a matrix: (O, I)."""
-        return self.codes.shape[-2], 2 * self.codes.shape[-1]
+    together: ClassVar[int] = 2
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Decodes a matrix to [O, I], in float32 and rounded once to `dtype`."""

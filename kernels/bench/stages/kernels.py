@@ -19,6 +19,7 @@ from bench.records import Record, Result
 from bench.rivals import RIVALS, Missing
 from bench.setting import Rates, Setup
 from bench.timing import Call, Stopwatch
+from dgengine.errors import described
 from dgkernels.moe.layout import Form, Packed
 
 _BF16, _FLOAT32 = 2, 4  # bytes
@@ -132,10 +133,6 @@ def _time_rivals(setup: Setup, watch: Stopwatch, kernel: str, case: Case) -> Ite
         except Missing as reason:
             yield name, {"missing": str(reason)}
         except Exception as error:  # noqa: BLE001 - a rival that fails here is no reason to stop
-            yield name, {"missing": f"{type(error).__name__}: {_first_line(error)}"}
+            yield name, {"missing": described(error)}
         if setup.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

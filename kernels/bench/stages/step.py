@@ -21,15 +21,13 @@ from bench.records import Record, Result
 from bench.roofline import floor_seconds, operations
 from bench.setting import Rates, Setup
 from dgengine import footprint, planner
+from dgengine.checkpoint import assemble
 from dgengine.config import ModelConfig
 from dgengine.events import Block, Step
-from dgengine.kernel_moe import Packer
-from dgengine.kernel_vocabulary import kernel_head
 from dgengine.model import Model
 from dgengine.quantized.base import Form
 from dgengine.sampling import Sampling
 from dgengine.session import Session
-from dgengine.weights import build
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,11 @@ def run(setup: Setup, record: Record) -> None:
 def _measure(setup: Setup, variant: Variant, rates: Rates, row: Result, save: Callable[[], None]) -> None:
     sizes, config = setup.sizes, setup.sizes.config
     start = time.perf_counter()
-    model, reason = random_model(config, setup.device, variant)
+    model = random_model(config, setup.device, variant)
     _release(setup.device)
     row |= {"build_seconds": time.perf_counter() - start, "weight_bytes": model.weight_bytes()}
     if variant.kernels and not model.uses_kernels:
-        row["refused"] = reason or "for no reason that was told"
+        row["refused"] = model.kernel_note or "for no reason that was told"
         save()
         return
     context = sizes.context if variant.kernels else sizes.slow_context
@@ -104,13 +102,10 @@ def _measure(setup: Setup, variant: Variant, rates: Rates, row: Result, save: Ca
         save()
 
 
-def random_model(config: ModelConfig, device: torch.device, variant: Variant) -> tuple[Model, str | None]:
-    """The model, and why kernels are not used where they were to be."""
-    packer = Packer(config, device, torch.bfloat16, variant.kernels)
+def random_model(config: ModelConfig, device: torch.device, variant: Variant) -> Model:
+    """The model, with kernels if they run."""
     source = RandomSource(config, device, "nvfp4", variant.dense)
-    model = Model(config, build(config, source, arrange=packer))
-    model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping, variant.kernels)
-    return model, packer.reason or reason
+    return assemble(config, source, device, torch.bfloat16, variant.kernels)
 
 
 # one answer

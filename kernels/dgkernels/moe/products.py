@@ -7,11 +7,11 @@ left but only 8 columns on its right. On Hopper the decoded weights stay in regi
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from dgkernels.launching import on_device_of_first
 from dgkernels.moe.alignment import Alignment, align
 from dgkernels.moe.decoding import UNIT, tile_halves
 from dgkernels.moe.layout import Packed
@@ -21,6 +21,7 @@ from dgkernels.tiles import Launch, MoeTiles
 _COMBINED = 512  # columns that a program sums
 
 
+@on_device_of_first
 def experts(
     x: Tensor, factors: Tensor, chosen: Tensor, gate_up_weights: Packed, down_weights: Packed, tiles: MoeTiles
 ) -> Tensor:
@@ -34,13 +35,6 @@ def experts(
         down_weights: [E, D, X].
         tiles: that both were packed for.
     """
-    with torch.cuda.device_of(x):  # Triton launches on the device that is current
-        return _experts(x, factors, chosen, gate_up_weights, down_weights, tiles)
-
-
-def _experts(
-    x: Tensor, factors: Tensor, chosen: Tensor, gate_up_weights: Packed, down_weights: Packed, tiles: MoeTiles
-) -> Tensor:
     top_k = chosen.shape[1]
     aligned = align(chosen, down_weights.experts, tiles.block)
     inner = gate_up(x, gate_up_weights, aligned, top_k, tiles.gate_up_launch)
@@ -109,6 +103,13 @@ def _gelu_tanh(x):
 
 
 @triton.jit
+def _work(rows, experts, m, count, BLOCK: tl.constexpr):
+    """The expert of block m, its rows of work int32 [BLOCK], and which of them there are."""
+    row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
+    return tl.load(experts + m).to(tl.int64), row, (row >= 0) & (row < count)
+
+
+@triton.jit
 def _gate_up(
     x, codes, scales, global_scales, numbers, rows, experts, used, out, count,
     HIDDEN: tl.constexpr, WIDTH: tl.constexpr, TOP_K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -119,9 +120,7 @@ def _gate_up(
     m = tl.program_id(1)
     if m >= tl.load(used):
         return
-    expert = tl.load(experts + m).to(tl.int64)
-    row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
-    present = (row >= 0) & (row < count)
+    expert, row, present = _work(rows, experts, m, count, BLOCK)
     HALF: tl.constexpr = COLUMNS // 2
     STEPS: tl.constexpr = HIDDEN // COLUMNS
     GROUP: tl.constexpr = 64 if NF4 else 16
@@ -164,9 +163,7 @@ def _down(
     m = tl.program_id(1)
     if m >= tl.load(used):
         return
-    expert = tl.load(experts + m).to(tl.int64)
-    row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
-    present = (row >= 0) & (row < count)
+    expert, row, present = _work(rows, experts, m, count, BLOCK)
     HALF: tl.constexpr = COLUMNS // 2
     STEPS: tl.constexpr = WIDTH // COLUMNS
     GROUP: tl.constexpr = 64 if NF4 else 16

@@ -8,11 +8,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dgkernels.launching import on_device_of_first
+
 _TOKENS = 16  # that a program of the projection takes
 _COLUMNS = 64  # inputs at a time
 _SPLITS = 4  # programs that share the inputs: few tokens alone would leave most of a GPU idle
 
 
+@on_device_of_first
 def route(
     residual: Tensor, scale: Tensor, projection: Tensor, per_expert_scale: Tensor, top_k: int, eps: float
 ) -> tuple[Tensor, Tensor]:
@@ -30,13 +33,6 @@ def route(
         Weights float32 [N, K], the softmax over the chosen scores times the experts' scales, the largest first; and the
         experts int32 [N, K]. Of equal scores the first expert is chosen.
     """
-    with torch.cuda.device_of(residual):  # Triton launches on the device that is current
-        return _route(residual, scale, projection, per_expert_scale, top_k, eps)
-
-
-def _route(
-    residual: Tensor, scale: Tensor, projection: Tensor, per_expert_scale: Tensor, top_k: int, eps: float
-) -> tuple[Tensor, Tensor]:
     tokens, hidden = residual.shape
     experts = projection.shape[1]
     padded = max(triton.next_power_of_2(experts), 16)

@@ -25,7 +25,10 @@ from tests.tui.machine.machines import gpu, machine
 
 @pytest.fixture(autouse=True)
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "find", lambda ask_torch=True: machine(gpu(24)))
+    def find(ask_torch: bool = True) -> probe.Machine:
+        return machine(gpu(24), models=tuple(hub.cached_models()))
+
+    monkeypatch.setattr(probe, "find", find)
 
 
 @pytest.fixture

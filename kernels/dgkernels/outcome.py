@@ -1,4 +1,4 @@
-"""The softmax of a step's logits as the kernels leave it."""
+"""What the head's kernels say of a step. Can be imported without Triton."""
 
 from __future__ import annotations
 
@@ -25,14 +25,21 @@ class Softmax:
         self.weights[at, ids] = 1.0
         self.totals[at] = 1.0
 
+    def mean(self, embedding: Tensor) -> Tensor:
+        """The mean of the embeddings [V, D] under it: float32 [C, D].
+
+        A product of torch's: its libraries split it over the vocabulary, which is all that there is to gain.
+        """
+        return (self.weights @ embedding).float() / self.totals.unsqueeze(-1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a step's logits say of each position, where kernels have looked at them.
+    """What a step's logits say of each of C positions.
 
     Attributes:
         argmax: int64 [C].
-        sample: int64 [C], one draw of each position's softmax.
+        sample: int64 [C], a draw of the softmax.
         entropy: float32 [C], nats; NaN where a logit is.
         softmax: of the logits over the temperature.
     """
