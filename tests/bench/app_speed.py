@@ -52,9 +52,17 @@ class Timed(Terminal):
         self.until(lambda output: _SYNC_QUERY in output)
         self.send(_SYNC_ANSWER)
 
-    def sees(self, text: str, since: int = 0) -> None:
-        while self.output.find(text, since) < 0:
-            self._read(1.0)
+    def sees(self, text: str) -> None:
+        """Reads until `text` is there."""
+        if text not in self.output:
+            self.comes(text)
+
+    def comes(self, text: str) -> None:
+        """Reads until `text` is in what comes from now on. Looks at that only: the whole grows by megabytes."""
+        tail = ""
+        while text not in tail:
+            tail = tail[len(tail) - len(text) + 1 :] if len(tail) >= len(text) else tail
+            tail += self._next(1.0) or ""
             assert self.process.poll() is None, self.output[-2000:]
 
     def cpu(self) -> float:
@@ -179,9 +187,9 @@ def latency(chat: Timed, number: int) -> tuple[float, float]:
         chat.send("\x15")  # Ctrl+U: an empty line again
         chat.read_for(0.3)
     chat.read_for(0.05 + 0.013 * (number % 7))
-    start, waited, began = len(chat.output), chat.kept_waiting(), time.perf_counter()
+    waited, began = chat.kept_waiting(), time.perf_counter()
     chat.send(_RARE[place])
-    chat.sees(_RARE[place], start)
+    chat.comes(_RARE[place])
     return time.perf_counter() - began, chat.kept_waiting() - waited
 
 

@@ -33,8 +33,15 @@ class Terminal:
             preexec_fn=lambda: ioctl(0, TIOCSCTTY, 0),  # keys such as Ctrl-C become signals
         )
         os.close(slave)
-        self.output = ""
+        self._pieces: list[str] = []
         self._decode = getincrementaldecoder("utf-8")("replace").decode
+
+    @property
+    def output(self) -> str:
+        """Everything so far. Joined when asked for: a text that grew with every read would be copied each time."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
 
     def resize(self, columns: int, lines: int) -> None:
         ioctl(self._master, TIOCSWINSZ, pack("HHHH", lines, columns, 0, 0))
@@ -82,11 +89,17 @@ class Terminal:
         os.close(self._master)
 
     def _read(self, patience: float = 0.1) -> bool:
+        return self._next(patience) is not None
+
+    def _next(self, patience: float) -> str | None:
+        """What comes next, which may be a part of a character only; None where nothing comes in so many seconds."""
         if not select.select([self._master], [], [], patience)[0]:
-            return False
+            return None
         try:
             data = os.read(self._master, 1 << 16)
         except OSError:  # the other end is closed
-            return False
-        self.output += self._decode(data)
-        return bool(data)
+            return None
+        if not data:
+            return None
+        self._pieces.append(self._decode(data))
+        return self._pieces[-1]
