@@ -10,6 +10,8 @@ It installs nothing and needs no weights: any python3 does that has torch, Trito
 * correctness: every kernel against its torch reference, on the device.
 * kernels: how long each takes, beside its floor and what others have for the same.
 * step: the full-size model with random weights: ms a denoising step, tokens/s, time to the first step, memory.
+* graph: a step of that model as one CUDA graph, beside the same step launched kernel by kernel: ms, tokens/s, and for
+  which share of the time the GPU has nothing to do.
 * rival: transformers' model of the same size in bfloat16, where it fits; eager, then compiled.
 
 Each stage runs in a process of its own, with a limit of time, and writes `DIR/STAGE.json` part by part: what it had is

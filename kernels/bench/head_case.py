@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from dgengine.config import ModelConfig
 from dgengine.sampler import fast_statistics
-from dgkernels import support
+from dgkernels import reference, support
+from dgkernels.eights import EightBits, quantise_rows
 from dgkernels.outcome import Outcome
 from dgkernels.tiles import VocabularyTiles, vocabulary_tiles
 from dgkernels.vocabulary import denoise
@@ -20,7 +22,7 @@ _TEMPERATURE: Final = 0.7
 _SPREAD: Final = 0.3  # of logits over the softcap, so that it bends the highest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadCase:
     """Normed hidden states bfloat16 [C, D] over the softcap, and an embedding bfloat16 [V, D]."""
 
@@ -33,6 +35,27 @@ class HeadCase:
     def head(self) -> Outcome:
         """The kernels."""
         return denoise(self.hidden, self.embedding, self.softcap, _TEMPERATURE, self.uniforms, self.tiles)
+
+    @property
+    def fp8(self) -> VocabularyTiles | None:
+        """The tiles in FP8; None where this device or this size has none."""
+        words, hidden = self.embedding.shape
+        return vocabulary_tiles(support.capability_of(self.embedding.device), words, hidden, fp8=True)
+
+    @cached_property
+    def rounded(self) -> EightBits:
+        """The embedding in FP8."""
+        return quantise_rows(self.embedding)
+
+    def head_in_fp8(self) -> Outcome:
+        """The kernels, in FP8."""
+        assert self.fp8 is not None
+        return denoise(self.hidden, self.rounded, self.softcap, _TEMPERATURE, self.uniforms, self.fp8)
+
+    def exact_logits_in_fp8(self) -> Tensor:
+        """As `exact_logits`, of the numbers as they are rounded."""
+        product = reference.quantise_rows(self.hidden) @ self.rounded.dense().t()
+        return product.tanh_().mul_(self.softcap / _TEMPERATURE)
 
     def conditioned(self) -> Tensor:
         """And what the next step makes of it."""

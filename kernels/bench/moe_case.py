@@ -15,10 +15,11 @@ from bench.sizes import MoeSize
 from dgkernels import support
 from dgkernels.moe import reference
 from dgkernels.moe.layout import Form, Packed, Tile
-from dgkernels.tiles import MoeTiles, moe_tiles
+from dgkernels.tiles import MoeTiles, moe_tiles, native_tiles
 
 if TYPE_CHECKING:
     from dgkernels.moe.alignment import Alignment
+    from dgkernels.moe.native import Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,25 @@ class Weights:
         """Gate and up, and down, as the kernels read them."""
         (rows, columns), tiles = self.tiles.gate_up, self.tiles
         return self.gate_up.packed(Tile(2 * rows, columns), paired=True), self.down.packed(Tile(*tiles.down), False)
+
+    @property
+    def native_tiles(self) -> MoeTiles | None:
+        """Of products of NVFP4 by NVFP4; None where this device or this form has none."""
+        device, size = self.gate_up.codes.device, self.size
+        if self.form != "nvfp4" or support.why_not_native(device) is not None:
+            return None
+        return native_tiles(support.capability_of(device), size.hidden, size.width)
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, Stack]:
+        """Both as products of NVFP4 by NVFP4 read them."""
+        from dgkernels.moe.native import Stack
+
+        assert self.gate_up.global_scales is not None and self.down.global_scales is not None
+        return (
+            Stack(self.gate_up.codes, self.gate_up.scales, self.gate_up.global_scales),
+            Stack(self.down.codes, self.down.scales, self.down.global_scales),
+        )
 
     @cached_property
     def dense(self) -> tuple[Tensor, Tensor]:
@@ -131,7 +151,24 @@ class Case:
 
         return experts(self.x, self.factors, self.chosen, *self.weights.packed, self.weights.tiles)
 
+    def native(self) -> Tensor:
+        from dgkernels.moe.native import experts
+
+        tiles = self.weights.native_tiles
+        assert tiles is not None
+        return experts(self.x, self.factors, self.chosen, *self.weights.stacks, tiles)
+
     # their references
+
+    def reference_native(self) -> Tensor:
+        """Of the activations as they are rounded."""
+        gate_up, down = self.weights.dense
+        outputs = []
+        parts = (each.split(self.at_once) for each in (reference.quantise_blocks(self.x), self.factors, self.chosen))
+        for x, factors, chosen in zip(*parts, strict=True):
+            inner = reference.quantise_blocks(reference.gate_up(x, gate_up, chosen).bfloat16())
+            outputs.append(reference.combine(reference.down(inner, down, chosen, factors), self.top_k))
+        return torch.cat(outputs)
 
     def reference_align(self) -> tuple[Tensor, Tensor, int]:
         return reference.align(self.chosen, self.weights.size.experts, self.weights.tiles.block)

@@ -50,6 +50,7 @@ STAGES: Final = (
     Stage("correctness", 20, 150),
     Stage("kernels", 20, 90),
     Stage("step", 40, 220),
+    Stage("graph", 40, 120),
     Stage("rival", 40, 600),
 )
 

@@ -25,6 +25,10 @@ def _blocks(records: Mapping[str, Record]) -> Iterator[str]:
         head = f"The model with random weights, batch 1, canvas of {found['step']['canvas']}:"
         yield f"{head}\n\n{_steps(found['step'], found.get('rival', {}))}"
         yield f"Time to the first step, and the most memory that was held:\n\n{_first_steps(found['step'])}"
+    if "ways" in found.get("graph", {}):
+        context, steps = found["graph"]["context"], found["graph"]["steps"]
+        head = f"A step as one CUDA graph, {context:,} tokens of context, {steps} steps and a commit a canvas:"
+        yield f"{head}\n\n{_ways(found['graph'])}"
     if rival := _rival_note(found.get("rival", {})):
         yield rival
     if "kernels" in found.get("kernels", {}):
@@ -68,6 +72,17 @@ def _steps(step: Result, rival: Result) -> str:
             milliseconds = _ms(rival[name]["step_seconds"])
             rows.append(("bfloat16", f"transformers, {name}", f"{rival['context']:,}", milliseconds, "", "", ""))
     return _markdown(rows)
+
+
+def _ways(graph: Result) -> str:
+    rows = [("launched", "ms a step", "tokens/s", "GPU idle", "first answer, s")]
+    for own in graph["ways"]:
+        speed = f"{own['tokens_per_second']:.0f}" if "tokens_per_second" in own else ""
+        idle = f"{own['idle_share']:.0%}" if "idle_share" in own else ""
+        rows.append((own["way"], _ms(own["step_seconds"]), speed, idle, f"{own['first_answer_seconds']:.1f}"))
+    if "same_tokens" not in graph:
+        return _markdown(rows)
+    return f"{_markdown(rows)}\n\n{'The tokens are the same.' if graph['same_tokens'] else 'The tokens differ.'}"
 
 
 def _first_steps(step: Result) -> str:

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dgkernels.eights import EightBits, quantise_rows
 from dgkernels.launching import on_device_of_first
 from dgkernels.outcome import Outcome, Softmax
 from dgkernels.tiles import VocabularyTiles
@@ -29,38 +30,46 @@ LOWEST_TEMPERATURE: Final = 2.0 / (_TOP + 87.0)
 
 @on_device_of_first
 def denoise(
-    hidden: Tensor, embedding: Tensor, softcap: float, temperature: float, uniforms: Tensor, tiles: VocabularyTiles
+    hidden: Tensor,
+    embedding: Tensor | EightBits,
+    softcap: float,
+    temperature: float | Tensor,
+    uniforms: Tensor,
+    tiles: VocabularyTiles,
+    into: Softmax | None = None,
 ) -> Outcome:
     """Logits softcap * tanh(hidden @ embedding.T) over the temperature, and all that a step wants of them.
 
     Args:
         hidden: bfloat16 [C, D], normed, and over the softcap already.
-        embedding: bfloat16 [V, D].
+        embedding: bfloat16 [V, D]; or in FP8, and then `hidden` is quantised as well, and their products are FP8's.
         softcap: bounds the logits.
-        temperature: at least `LOWEST_TEMPERATURE` of the softcap.
+        temperature: at least `LOWEST_TEMPERATURE` of the softcap. A float32 [1] on the device is read when the kernels
+            run, and is not checked; it gives what the same number gives.
         uniforms: float32 [C, 2] within 0 and 1: the randomness of the draw.
         tiles: how it is cut; V is a multiple of `tiles.words`.
+        into: where the softmax is put; None for new tensors.
 
     Raises:
         ValueError: a temperature below that.
     """
-    if temperature < LOWEST_TEMPERATURE * softcap:
-        raise ValueError(f"a temperature of {temperature} takes exponents that float32 does not have")
     count, width = hidden.shape
-    words = embedding.shape[0]
+    left, right, left_scales, right_scales = _operands(hidden, embedding)
+    words = right.shape[0]
     cuts = words // tiles.words
     device = hidden.device
-    weights = torch.empty(count, words, dtype=torch.bfloat16, device=device)
+    weights = torch.empty(count, words, dtype=torch.bfloat16, device=device) if into is None else into.weights
     sums = torch.empty(3, count, cuts, dtype=torch.float32, device=device)  # mass, mass times exponent, peak
     best = torch.empty(count, cuts, dtype=torch.int32, device=device)
     _head[(triton.cdiv(count, tiles.rows), cuts)](
-        hidden, embedding, weights, sums, best, count,
-        softcap / temperature,
+        left, right, left_scales, right_scales, weights, sums, best, count,
+        _highest(softcap, temperature, device),
         WIDTH=width, WORDS=words, CUTS=cuts, ROWS=tiles.rows, TILE=tiles.words, COLUMNS=tiles.columns,
-        TOP=_TOP, STAGES=tiles.launch.stages, num_warps=tiles.launch.warps,
+        TOP=_TOP, SCALED=left_scales is not left, STAGES=tiles.launch.stages, num_warps=tiles.launch.warps,
     )  # fmt: skip
     argmax = torch.empty(count, dtype=torch.int64, device=device)
-    sample, entropy, totals = torch.empty_like(argmax), torch.empty_like(sums[0, :, 0]), torch.empty_like(sums[0, :, 0])
+    sample, entropy = torch.empty_like(argmax), torch.empty_like(sums[0, :, 0])
+    totals = torch.empty_like(entropy) if into is None else into.totals
     _finish[(count,)](
         weights, sums, best, uniforms, argmax, sample, entropy, totals, count,
         WORDS=words, CUTS=cuts, CUTS_PADDED=triton.next_power_of_2(cuts), TILE=tiles.words, num_warps=4,
@@ -68,11 +77,28 @@ def denoise(
     return Outcome(argmax, sample, entropy, Softmax(weights, totals))
 
 
+def _operands(hidden: Tensor, embedding: Tensor | EightBits) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both operands of the product, and the scales of their rows; without scales, the operands once more."""
+    if isinstance(embedding, Tensor):
+        return hidden, embedding, hidden, embedding
+    rows = quantise_rows(hidden)
+    return rows.codes, embedding.codes, rows.scales, embedding.scales
+
+
+def _highest(softcap: float, temperature: float | Tensor, device: torch.device) -> Tensor:
+    """The highest logit over the temperature, float32 [1] on the device: rounded once, however it comes."""
+    if isinstance(temperature, Tensor):
+        return torch.full_like(temperature, softcap) / temperature
+    if temperature < LOWEST_TEMPERATURE * softcap:
+        raise ValueError(f"a temperature of {temperature} takes exponents that float32 does not have")
+    return torch.full((1,), softcap / temperature, dtype=torch.float32, device=device)
+
+
 @triton.jit
 def _head(
-    hidden, embedding, weights, sums, best, count, cap,
+    hidden, embedding, hidden_scales, word_scales, weights, sums, best, count, cap,
     WIDTH: tl.constexpr, WORDS: tl.constexpr, CUTS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
-    COLUMNS: tl.constexpr, TOP: tl.constexpr, STAGES: tl.constexpr,
+    COLUMNS: tl.constexpr, TOP: tl.constexpr, SCALED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Program (m, n): ROWS positions, TILE words."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -84,11 +110,17 @@ def _head(
     left = hidden + row.to(tl.int64)[:, None] * WIDTH + column[None, :]
     right = embedding + word.to(tl.int64)[None, :] * WIDTH + column[:, None]
     for _ in tl.range(0, WIDTH // COLUMNS, num_stages=STAGES):
-        acc = tl.dot(tl.load(left, mask=present[:, None], other=0.0), tl.load(right), acc)
+        first = tl.load(left, mask=present[:, None], other=0.0)
+        if SCALED:  # a tensor core of 9.0 adds up FP8 in 14 bits: what it has is taken from it at every turn
+            acc = tl.dot(first, tl.load(right), acc, max_num_imprecise_acc=COLUMNS)
+        else:
+            acc = tl.dot(first, tl.load(right), acc)
         left += COLUMNS
         right += COLUMNS
+    if SCALED:
+        acc *= tl.load(hidden_scales + row, mask=present, other=0.0)[:, None] * tl.load(word_scales + word)[None, :]
     # tanh is 2 sigmoid(2x) - 1; the highest logit over the temperature is `cap`
-    exponents = cap * (2.0 * tl.sigmoid(2.0 * acc) - 2.0) + TOP
+    exponents = tl.load(cap) * (2.0 * tl.sigmoid(2.0 * acc) - 2.0) + TOP
     mass = tl.exp(exponents)
     place = row.to(tl.int64) * CUTS + cut
     plane = count.to(tl.int64) * CUTS

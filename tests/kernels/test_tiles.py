@@ -7,7 +7,7 @@ import torch
 
 from dgkernels import support
 from dgkernels.moe.layout import Tile, fits
-from dgkernels.tiles import MOE, moe_tiles
+from dgkernels.tiles import MOE, AttentionTiles, Launch, attention_tiles, key_splits, moe_tiles
 
 
 @pytest.mark.parametrize("form", ["nvfp4", "nf4"])
@@ -36,3 +36,29 @@ def test_why_a_device_does_not_run_them(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "not installed" in (support.why_not(torch.device("cuda")) or "")
     support.why_not.cache_clear()
+
+
+@pytest.mark.parametrize("capability", sorted(MOE))
+def test_attention_of_any_width_up_to_the_widest(capability: tuple[int, int]) -> None:
+    for width in (16, 24, 64, 128, 256, 320, 512):
+        assert attention_tiles(capability, width) is not None
+    assert attention_tiles(capability, 513) is None
+    assert attention_tiles((7, 5), 64) is None
+
+
+@pytest.mark.parametrize(
+    ("programs", "multiprocessors", "capacity", "splits"),
+    [
+        (64, 132, 5000, 2),  # an H100's full layer: two shares fill it but for four
+        (32, 132, 1535, 4),
+        (128, 128, 5000, 1),
+        (130, 128, 5000, 3),  # the second round would be all but idle
+        (1000, 132, 5000, 1),
+        (1, 132, 64, 1),  # no share without a tile of keys
+        (1, 132, 10, 1),
+    ],
+)
+def test_keys_are_shared_where_that_fills_the_device(
+    programs: int, multiprocessors: int, capacity: int, splits: int
+) -> None:
+    assert key_splits(programs, multiprocessors, capacity, AttentionTiles(64, 64, 64, Launch())) == splits

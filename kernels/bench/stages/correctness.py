@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.head_case import HeadCase, draw_head
+from bench.layer_case import draw_parts, joined
 from bench.moe_case import Case, Routing, Weights, draw_case, draw_routing, draw_weights
 from bench.records import Record, Result
 from bench.setting import Setup
@@ -46,8 +47,18 @@ TOLERANCES: Final = {
     "down": Tolerance(0.03, 0.003),
     "combine": Tolerance(0.01, 0.003),
     "experts": Tolerance(0.04, 0.006),
+    # of activations that lie between two codes, either may be taken for the nearer
+    "experts, FP4": Tolerance(0.3, 0.03),
     "head": Tolerance(0.04, 0.004),
+    "head, FP8": Tolerance(0.04, 0.004),
     "conditioned": Tolerance(0.06, 0.01),
+    "norm": Tolerance(0.01, 0.003),
+    "add_norm": Tolerance(0.02, 0.004),
+    "join_branches": Tolerance(0.02, 0.004),
+    "embed": Tolerance(0.01, 0.003),
+    "gate": Tolerance(0.01, 0.003),
+    "rotate": Tolerance(0.01, 0.003),
+    "attend": Tolerance(0.03, 0.005),
 }
 
 
@@ -75,6 +86,7 @@ def _all_checks(setup: Setup) -> Iterator[Result]:
     for name, routing in _routings(setup, generator):
         yield {"case": name, "form": "bf16", **check_route(routing)}
     yield from _head_checks(setup, generator)
+    yield from _layer_checks(setup, generator)
     forms: tuple[Form, ...] = ("nvfp4", "nf4")
     for form in forms:
         for size in (setup.sizes.moe, setup.sizes.odd[form]):
@@ -96,6 +108,17 @@ def _head_checks(setup: Setup, generator: torch.Generator) -> Iterator[Result]:
     for check in check_head(case):
         yield {"case": f"{tokens} positions, {config.vocab_size} words", "form": "bf16", **check}
     del case
+    _release(setup.device)
+
+
+def _layer_checks(setup: Setup, generator: torch.Generator) -> Iterator[Result]:
+    """Of the canvas, and of a single token after no context."""
+    config, sizes = setup.sizes.config, ((setup.sizes.tokens, setup.sizes.context), (1, 0))
+    for tokens, context in sizes:
+        for part in draw_parts(config, tokens, context, generator):
+            kernel, _, kind = part.kernel.partition(", ")
+            case = ", ".join(filter(None, (f"{tokens} after {context}", kind)))
+            yield {"case": case, "form": "bf16", **_compared(kernel, joined(part.call()), joined(part.exact()))}
     _release(setup.device)
 
 
@@ -159,6 +182,8 @@ def check_experts(case: Case) -> Iterator[Result]:
         "combine": (case.combine, case.reference_combine),
         "experts": (case.experts, case.reference_experts),
     }
+    if case.weights.native_tiles is not None:
+        pairs["experts, FP4"] = case.native, case.reference_native
     for name, (kernel, reference) in pairs.items():
         yield _compared(name, kernel(), reference())
 
@@ -196,6 +221,10 @@ def check_head(case: HeadCase) -> Iterator[Result]:
     short = float((logits.amax(-1) - best).max())
     yield {**result, "nats_below_the_best": short, "ok": result["ok"] and short <= _SHORT}
     wanted = logits.softmax(-1) @ case.embedding.float()
+    if case.fp8 is not None:
+        logits = case.exact_logits_in_fp8()
+        entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+        yield _compared("head, FP8", case.head_in_fp8().entropy, entropy)
     del logits
     yield _compared("conditioned", case.conditioned(), wanted)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.head_case import HeadCase, draw_head
+from bench.layer_case import Part, draw_parts
 from bench.moe_case import Case, Routing, draw_case, draw_routing, draw_weights
 from bench.records import Record, Result
 from bench.rivals import RIVALS, Missing
@@ -62,6 +63,9 @@ def _all_work(setup: Setup) -> Iterator[tuple[str, Work, Case | None]]:
             yield "bf16", work, None
         del head, work
         gc.collect()
+    for part in draw_parts(sizes.config, sizes.tokens, sizes.context, generator):
+        yield "bf16", layer_work(part), None
+    gc.collect()
     forms: tuple[Form, ...] = ("nvfp4", "nf4")
     for form in forms:
         weights = draw_weights(sizes.moe, form, generator)
@@ -80,12 +84,19 @@ def routing_work(routing: Routing) -> Work:
     return Work("route", routing.route, routing.reference_route, moved, 2 * tokens * hidden * experts)
 
 
+def layer_work(part: Part) -> Work:
+    """What lies between products; its reference is the engine's torch."""
+    return Work(part.kernel, part.call, part.by_torch, part.bytes, part.flops)
+
+
 def head_work(case: HeadCase) -> Iterator[Work]:
     """The head's: logits, and what is wanted of them; and with what the next step makes of that."""
     (count, hidden), words = case.hidden.shape, case.embedding.shape[0]
     moved = _BF16 * (count * hidden + words * hidden)
     logits = 2 * count * hidden * words
     yield Work("head", case.head, case.reference_head, moved, logits)
+    if case.fp8 is not None:
+        yield Work("head, FP8", case.head_in_fp8, case.reference_head, moved - words * hidden, logits)
     both = moved + _BF16 * words * hidden + _FLOAT32 * count * hidden
     yield Work("conditioned", case.conditioned, case.reference_conditioned, both, 2 * logits)
 
@@ -98,6 +109,9 @@ def experts_work(case: Case) -> Iterator[Work]:
     x, inner = _BF16 * tokens * size.hidden, _BF16 * rows * size.width
     outer, factors = _BF16 * rows * size.hidden, _FLOAT32 * rows
     yield Work("experts", case.experts, case.reference_experts, gate_up + down + 2 * x + 2 * factors, first + second)
+    if case.weights.native_tiles is not None:
+        moved = gate_up + down + 2 * x + 2 * factors
+        yield Work("experts, FP4", case.native, case.reference_experts, moved, first + second)
     yield Work("gate_up", case.gate_up, case.reference_gate_up, gate_up + x + inner, first)
     yield Work("down", case.down, case.reference_down, down + inner + outer + factors, second)
     yield Work("combine", case.combine, case.reference_combine, outer + x)

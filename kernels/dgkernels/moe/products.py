@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dgkernels.gated import gelu_tanh
 from dgkernels.launching import on_device_of_first
 from dgkernels.moe.alignment import Alignment, align
 from dgkernels.moe.decoding import UNIT, tile_halves
@@ -97,12 +98,6 @@ def _numbers(weights: Packed) -> Tensor:
 
 
 @triton.jit
-def _gelu_tanh(x):
-    """0.5 x (1 + tanh u) is x sigmoid(2u)."""
-    return x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
-
-
-@triton.jit
 def _work(rows, experts, m, count, BLOCK: tl.constexpr):
     """The expert of block m, its rows of work int32 [BLOCK], and which of them there are."""
     row = tl.load(rows + m * BLOCK + tl.arange(0, BLOCK))
@@ -147,7 +142,7 @@ def _gate_up(
     if not NF4:
         gate *= tl.load(global_scales + 2 * expert) * UNIT
         up *= tl.load(global_scales + 2 * expert + 1) * UNIT
-    inner = _gelu_tanh(gate) * up
+    inner = gelu_tanh(gate) * up
     out += row.to(tl.int64)[None, :] * WIDTH + (n * ROWS + tl.arange(0, ROWS))[:, None]
     tl.store(out, inner.to(tl.bfloat16), mask=present[None, :])
 

@@ -33,6 +33,21 @@ def route(
     return best.softmax(dim=-1) * per_expert_scale[chosen], chosen.int()
 
 
+def quantise_blocks(x: Tensor) -> Tensor:
+    """As `dgkernels.moe.native.quantise_blocks`, decoded again: float32 [N, D]."""
+    rows = x.float()
+    factors = rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30) / (6.0 * 448.0)
+    blocks = (rows / factors).unflatten(-1, (-1, 16))
+    scales = (blocks.abs().amax(dim=-1, keepdim=True) / 6.0).to(torch.float8_e4m3fn).float()
+    quotients = blocks / torch.where(scales > 0, scales, 1.0)
+    # half steps up to 2, whole ones up to 4, and 6: `round` sends a tie to the even code
+    size = quotients.abs()
+    step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
+    rounded = torch.copysign((size / step).round() * step, quotients).clamp(-6.0, 6.0)
+    decoded: Tensor = (rounded * scales).flatten(-2) * factors
+    return decoded
+
+
 def gate_up(x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
     """[N, D], [E, 2X, D], int [N, K] -> float32 [N * K, X]."""
     own = weights[chosen.flatten().long()]  # [N * K, 2X, D]

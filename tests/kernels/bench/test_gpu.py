@@ -25,6 +25,7 @@ from bench.run import REPORT, STAGES, UNABLE, main
 from bench.setting import Rates, Setup
 from bench.sizes import TINY_SIZES, MoeSize
 from bench.stages import correctness, step
+from bench.stages.graph import idle_share
 from bench.stages.machine import nvidia_smi
 from bench.table import table
 from bench.timing import Deadline, Stopwatch
@@ -70,6 +71,7 @@ def test_a_dry_run_of_all_stages(tmp_path: Path) -> None:
 
     rows = results["kernels"]["result"]["kernels"]
     timed = {"route", "align", "gate_up", "down", "combine", "experts", "head", "conditioned"}
+    timed |= {"norm", "add_norm", "join_branches", "embed", "gate", "rotate, full", "attend, full"}
     assert {row["kernel"] for row in rows} == timed
     assert all(row["seconds"] > 0 and row["floor_seconds"] > 0 and row["reference_seconds"] > 0 for row in rows)
     assert all("seconds" in row["rivals"]["torch grouped_mm, bf16"] for row in rows if row["kernel"] == "experts")
@@ -80,6 +82,8 @@ def test_a_dry_run_of_all_stages(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(row["step_seconds"] > 0 and row["first_steps"] for row in variants)
     assert results["rival"]["result"]["eager"]["step_seconds"] > 0
+    assert [way["step_seconds"] > 0 for way in results["graph"]["result"]["ways"]] == [True, True]
+    assert results["graph"]["result"]["same_tokens"]
 
     report = (tmp_path / REPORT).read_text()
     assert report.strip() in found.stdout and "| experts | nvfp4 |" in report and "transformers, eager" in report
@@ -292,6 +296,12 @@ def test_times_are_medians() -> None:
     assert len(calls) == 4 and 0.01 <= seconds < 0.5
 
 
+def test_the_share_of_the_time_that_nothing_ran() -> None:
+    assert idle_share([(0.0, 1.0), (3.0, 4.0)]) == 0.5
+    assert idle_share([(5.0, 6.0), (1.0, 4.0), (2.0, 3.0), (3.0, 5.0)]) == 0.0
+    assert idle_share([]) == 0.0 == idle_share([(1.0, 1.0)])
+
+
 # the table
 
 
@@ -316,6 +326,12 @@ def test_a_table_of_a_gpu(tmp_path: Path) -> None:
     results: dict[str, Result] = {
         "machine": machine,
         "step": {"canvas": 256, "variants": [row, {"precision": "nvfp4", "kernels": True, "refused": "broken"}]},
+        "graph": {
+            "context": 4096,
+            "steps": 16,
+            "same_tokens": True,
+            "ways": [{"way": "one graph", "step_seconds": 0.01, "first_answer_seconds": 2.0, "idle_share": 0.02}],
+        },
         "rival": {"context": 4096, "eager": {"step_seconds": 0.1}, "compiled": {"skipped": "no time was left"}},
     }
     text = table({name: Record(tmp_path / f"{name}.json", own, "done") for name, own in results.items()})
@@ -324,3 +340,4 @@ def test_a_table_of_a_gpu(tmp_path: Path) -> None:
     assert "| nvfp4 | kernels | 512 | 100.00 | 16.00 | 16.00 |" in text
     assert "broken" in text and "| bfloat16 | transformers, eager | 4,096 | 100.00 |" in text
     assert "* transformers, compiled: no time was left" in text
+    assert "| one graph | 10.00 |  | 2% | 2.0 |" in text and "The tokens are the same." in text

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dgengine import Block, Engine, Sampling, Step
+from dgengine import Block, Engine, Sampling, Step, footprint
 from dgengine.checkpoint import load_model
 from dgengine.engine import built_in_path
 from dgengine.model import Model
@@ -101,3 +101,40 @@ def test_the_built_in_model_in_nvfp4() -> None:
     found = logits(by_kernels)
     assert relative(found, exact) <= 1.5 * relative(logits(by_torch), exact) <= 0.1
     assert (found.argmax(-1) == exact.argmax(-1)).float().mean() >= 0.9
+
+
+def test_a_head_in_eight_bits() -> None:
+    """It is taken where kernels compute the logits, and else the engine says why not."""
+    plain = Engine.load("pocket", precision="bfloat16", kernels=True, fp8_head=True)
+    assert not plain.info.notes
+    held = plain.model.kernel_head._embedding
+    assert held.codes.nbytes + held.scales.nbytes == footprint.fp8_head_bytes(plain.model.config)
+    bounded = plain.model.kernel_head(*_positions(plain.model)).entropy
+    exact = Engine.load("pocket", precision="bfloat16", kernels=True)
+    wanted = exact.model.kernel_head(*_positions(exact.model)).entropy
+    assert 0 < (bounded - wanted).abs().max() <= 0.1
+    without = Engine.load("pocket", fp8_head=True)
+    assert without.info.notes == ("The head does not multiply in FP8: torch computes the logits.",)
+
+
+def _positions(model: Model) -> tuple[Tensor, float, Tensor]:
+    hidden = torch.randn(4, model.config.hidden_size, generator=torch.Generator().manual_seed(0)) * 0.02
+    return hidden.bfloat16(), 0.7, torch.full((4, 2), 0.5)
+
+
+def test_products_in_fp4_where_they_are_wished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU that has them; elsewhere the weights are decoded, and a note says why."""
+    monkeypatch.setenv("DGENGINE_FP4", "1")
+    model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert model.uses_kernels
+    assert model.kernel_note == "products in FP4 are not used, a GPU of 8.9 has no FP4 tensor cores"
+    monkeypatch.setattr("triton.__version__", "3.6.0")
+    model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert "Triton 3.6.0 does not reach FP4 tensor cores, which takes 3.9" in (model.kernel_note or "")
+    monkeypatch.setattr("triton.__version__", "3.9.0")
+    monkeypatch.setattr("dgkernels.support.capability_of", lambda device: (12, 0))
+    found = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
+    assert found.uses_kernels and found.kernel_note is None and found.expert_form == "nvfp4"
+    monkeypatch.delenv("DGENGINE_FP4")
+    exact = logits(load_model(built_in_path(), dtype=torch.float32, recipe=Recipe("nvfp4")))
+    assert 0.01 < relative(logits(found), exact) < 0.25

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dgkernels.outcome import Outcome
+from dgkernels.eights import EightBits, quantise_rows
+from dgkernels.outcome import Outcome, Softmax
 from dgkernels.tiles import Launch, VocabularyTiles
 from dgkernels.vocabulary import LOWEST_TEMPERATURE, denoise
 
@@ -16,7 +17,11 @@ CAP = 30.0
 
 
 def head(
-    hidden: Tensor, embedding: Tensor, temperature: float, uniforms: Tensor | None = None, tile: int = 64
+    hidden: Tensor,
+    embedding: Tensor | EightBits,
+    temperature: float,
+    uniforms: Tensor | None = None,
+    tile: int = 64,
 ) -> Outcome:
     tiles = VocabularyTiles(16, tile, 32, Launch(4, 2))
     if uniforms is None:
@@ -77,6 +82,20 @@ def test_a_draw_from_one_certain_word(uniform: float) -> None:
     assert found.entropy.abs().max() <= 1e-3
 
 
+@pytest.mark.parametrize("temperature", [0.4, 0.7, 0.8166666626930237])
+def test_a_temperature_of_the_device_is_the_same_number(temperature: float) -> None:
+    """And what is put into given tensors is what new ones would hold."""
+    hidden, embedding = drawn(5, 128)
+    tiles, uniforms = VocabularyTiles(16, 64, 32, Launch(4, 2)), torch.rand(5, 2)
+    exact = float(torch.tensor(temperature))
+    wanted = denoise(hidden, embedding, CAP, exact, uniforms, tiles)
+    into = Softmax(torch.empty_like(wanted.softmax.weights), torch.empty_like(wanted.softmax.totals))
+    found = denoise(hidden, embedding, CAP, torch.tensor([exact]), uniforms, tiles, into)
+    assert found.softmax.weights is into.weights and found.softmax.totals is into.totals
+    assert all(torch.equal(getattr(found, name), getattr(wanted, name)) for name in ("argmax", "sample", "entropy"))
+    assert torch.equal(into.weights, wanted.softmax.weights) and torch.equal(into.totals, wanted.softmax.totals)
+
+
 def test_the_lowest_temperature_is_the_lowest() -> None:
     hidden, embedding = drawn(4, 128, spread=3.0)
     lowest = LOWEST_TEMPERATURE * CAP
@@ -105,3 +124,18 @@ def test_nan_is_seen() -> None:
     found = head(hidden, embedding, 1.0)
     assert found.entropy.isnan().tolist() == [False, True, False]
     assert ((found.sample >= 0) & (found.sample < 128) & (found.argmax >= 0) & (found.argmax < 128)).all()
+
+
+@pytest.mark.parametrize(("count", "words", "tile"), [(1, 64, 64), (17, 320, 64), (33, 512, 128)])
+def test_an_embedding_in_eight_bits(count: int, words: int, tile: int) -> None:
+    """It gives what the rounded numbers give."""
+    hidden, embedding = drawn(count, words, seed=words)
+    rounded = quantise_rows(embedding)
+    found = head(hidden, rounded, 0.7, tile=tile)
+    logits = logits_of(quantise_rows(hidden).dense(), rounded.dense(), 0.7)
+    shares = logits.softmax(-1)
+    assert (found.entropy + (shares * logits.log_softmax(-1)).sum(-1)).abs().max() <= 2e-3
+    highest = logits.gather(1, found.argmax.unsqueeze(1)).squeeze(1)
+    assert (logits.amax(-1) - highest).max() <= 1e-3
+    soft, wanted = found.softmax.mean(embedding), shares @ embedding.float()
+    assert (soft - wanted).norm() / wanted.norm() <= 0.01

@@ -15,9 +15,7 @@ from dgkernels.moe.alignment import align, most_blocks
     tokens=st.integers(1, 40), experts=st.integers(1, 20), block=st.sampled_from((16, 32)), skew=st.floats(0, 6),
     seed=st.integers(0, 999), data=st.data(),
 )  # fmt: skip
-def test_as_the_reference(
-    tokens: int, experts: int, block: int, skew: float, seed: int, data: st.DataObject
-) -> None:
+def test_as_the_reference(tokens: int, experts: int, block: int, skew: float, seed: int, data: st.DataObject) -> None:
     top_k = data.draw(st.integers(1, min(experts, 4)))
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(tokens, experts, generator=generator)
