@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dgengine.capabilities import Capabilities as Capabilities
     from dgengine.chat import ChatTokenizer as ChatTokenizer
     from dgengine.chat import EncodedChat as EncodedChat
     from dgengine.control import Control as Control
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dgengine.errors import DeviceError as DeviceError
     from dgengine.errors import EmptyPromptError as EmptyPromptError
     from dgengine.errors import EngineError as EngineError
+    from dgengine.errors import ImageError as ImageError
     from dgengine.errors import InfillError as InfillError
     from dgengine.errors import InsufficientMemoryError as InsufficientMemoryError
     from dgengine.errors import ModelNotFoundError as ModelNotFoundError
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from dgengine.stats import Stats as Stats
 
 _HOMES = {
+    "capabilities": ("Capabilities",),
     "chat": ("ChatTokenizer", "EncodedChat"),
     "control": ("Control",),
     "conversion": ("convert",),
@@ -66,6 +69,7 @@ _HOMES = {
         "DeviceError",
         "EmptyPromptError",
         "EngineError",
+        "ImageError",
         "InfillError",
         "InsufficientMemoryError",
         "ModelNotFoundError",

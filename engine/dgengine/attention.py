@@ -48,6 +48,16 @@ def causal(start: int, count: int, window: int | None, device: torch.device) -> 
     return Visibility(first, mask)
 
 
+def within(start: int, count: int, window: int | None, device: torch.device) -> Visibility:
+    """Encoding an image: its `count` tokens see each other both ways, and what is before them within the window."""
+    if window is None:
+        return Visibility(0)
+    first = max(0, start - (window - 1))
+    queries = torch.arange(start, start + count, device=device).unsqueeze(1)
+    keys = torch.arange(first, start + count, device=device).unsqueeze(0)
+    return Visibility(first, (keys > queries - window) | (keys >= start))
+
+
 def attend(queries: Tensor, keys: Tensor, values: Tensor, visible: Visibility) -> Tensor:
     """Grouped-query attention with scale 1: [H, T, D], [KV, S, D], [KV, S, D] -> [T, H * D], as the keys' dtype.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dgengine.config import LayerConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from dgengine.frame import Frame
 
 _FIRST_CAPACITY = 256
 # A buffer that is too small doubles, but not beyond this many tokens more: half of a long context's would lie idle.
@@ -30,6 +33,20 @@ class Room(NamedTuple):
     values: Tensor
 
 
+class Buffers(NamedTuple):
+    """All of one layer's buffers, to be used until room is next reserved.
+
+    Attributes:
+        keys: [KV heads, capacity, head_dim]; finite wherever nothing was written.
+        values: the same.
+        start: the position that they begin with.
+    """
+
+    keys: Tensor
+    values: Tensor
+    start: int
+
+
 class KVCache:
     """Keys and values of the committed tokens, per layer, in buffers with room for what comes next.
 
@@ -41,12 +58,15 @@ class KVCache:
 
     Attributes:
         length: number of committed tokens.
+        frame: where a canvas lies in the buffers, of `Model.frame`; None until it is asked for, and whenever a buffer
+            has grown.
     """
 
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, slack: int) -> None:
         if slack < 0:
             raise ValueError(f"slack must not be negative, but is {slack}")
         self.length = 0
+        self.frame: Frame | None = None
         self._window = config.sliding_window
         # one more than attention needs: scoring runs the last committed token once more
         keep = self._window + slack
@@ -62,6 +82,8 @@ class KVCache:
 
     def reserve(self, extra: int) -> None:
         """Makes room for `extra` tokens after the committed ones."""
+        if any(layer.is_outgrown(self.length, extra) for layer in self._layers):
+            self.frame = None  # it would hold all old buffers, until the last of them has been copied
         for layer in self._layers:
             layer.reserve(self.length, extra)
 
@@ -80,6 +102,10 @@ class KVCache:
         All steps of a canvas ask for the same room, so that of the last call is kept.
         """
         return self._layers[layer].room(first, start, end)
+
+    def buffers(self, layer: int) -> Buffers:
+        """All that one layer holds. The tensors are the same until its capacity changes."""
+        return self._layers[layer].buffers()
 
     def commit(self, ids: Tensor) -> None:
         """Counts as committed the tokens `ids` [T], whose keys and values have been written after the others."""
@@ -129,21 +155,35 @@ class LayerCache:
 
     def reserve(self, length: int, extra: int) -> None:
         """Makes room for `extra` positions after the first `length`: drops old ones (sliding layers) or grows."""
-        if length + extra - self.start <= self._keys.shape[1]:
-            return
-        first = self.start if self._keep is None else max(self.start, length - self._keep)
         capacity = self._keys.shape[1]
-        if length + extra - first > capacity:
+        if length + extra - self.start <= capacity:
+            return
+        first = self._first_kept(length)
+        if self.is_outgrown(length, extra):
             capacity = max(length + extra - first, capacity + min(capacity, _LARGEST_GROWTH), _FIRST_CAPACITY)
         self._keys = self._moved(self._keys, first, length, capacity)
         self._values = self._moved(self._values, first, length, capacity)
         self.start = first
         self._room = None
 
+    def is_outgrown(self, length: int, extra: int) -> bool:
+        """Whether dropping old positions is not enough for that."""
+        return length + extra - self._first_kept(length) > self._keys.shape[1]
+
+    def _first_kept(self, length: int) -> int:
+        return self.start if self._keep is None else max(self.start, length - self._keep)
+
     def _moved(self, buffer: Tensor, first: int, last: int, capacity: int) -> Tensor:
-        """A buffer of `capacity` that begins with the positions first .. last - 1 of `buffer`."""
-        moved = buffer.new_empty((buffer.shape[0], capacity, buffer.shape[2]))
-        moved[:, : last - first] = buffer[:, first - self.start : last - self.start]
+        """A buffer of `capacity` that begins with the positions first .. last - 1 of `buffer`: the same one if it can.
+
+        What has nothing yet is zero: a mask does not hide what is not finite.
+        """
+        kept = buffer[:, first - self.start : last - self.start]
+        if capacity == buffer.shape[1]:  # a graph goes by its address
+            buffer[:, : last - first] = kept.clone()  # they may overlap
+            return buffer
+        moved = buffer.new_zeros((buffer.shape[0], capacity, buffer.shape[2]))
+        moved[:, : last - first] = kept
         return moved
 
     def write(self, position: int, keys: Tensor, values: Tensor) -> None:
@@ -164,6 +204,10 @@ class LayerCache:
             new_keys, new_values = self.read(start, end)
             self._room = (key, Room(new_keys.transpose(0, 1), new_values.transpose(0, 1), *self.read(first, end)))
         return self._room[1]
+
+    def buffers(self) -> Buffers:
+        """See `KVCache.buffers`."""
+        return Buffers(self._keys, self._values, self.start)
 
     def nbytes(self) -> int:
         """Bytes held."""

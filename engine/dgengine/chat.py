@@ -12,13 +12,20 @@ from typing import Any, TypeAlias
 
 from dgengine import spelling
 from dgengine.errors import ChatTemplateError, CheckpointError, EmptyPromptError, PromptTooLongError
+from dgengine.thinking import ThoughtMarks, ThoughtParser
+from dgengine.vision.prompt import ImageWriter, for_template, pictures_of
+from dgengine.vision.spans import ImageSpan, ImageTokens, has_images
 
 Message: TypeAlias = Mapping[str, Any]
-"""One turn: `role` ("system", "user", "assistant"), `content` (text), for a past answer its `ids`."""
+"""One turn: `role` ("system", "user", "assistant"), `content`, for a past answer its `ids`.
+
+The content is text, or a list of parts: `{"type": "text", "text": ...}` and `{"type": "image", "path": ...}`.
+"""
 
 # A stand-in for a past answer while the template is rendered: private-use characters, which no template or
 # text uses.
 _MARK = "\ue0f0answer-{}\ue0f1"
+_NO_IMAGES = ImageTokens(-1, -1, -1, "\ue0f0image\ue0f1")  # a text that is in no chat
 _THOUGHT_OPEN, _THOUGHT_CLOSE = "<|channel>", "<channel|>"
 
 
@@ -27,15 +34,23 @@ class EncodedChat(list[int]):
 
     Attributes:
         dropped: how many of the oldest messages did not fit the context and were left out.
+        images: where the images are, in order.
     """
 
-    def __init__(self, ids: Iterable[int] = (), dropped: int = 0) -> None:
+    def __init__(self, ids: Iterable[int] = (), dropped: int = 0, images: Iterable[ImageSpan] = ()) -> None:
         super().__init__(ids)
         self.dropped = dropped
+        self.images = tuple(images)
 
 
 class ChatTokenizer:
-    """The tokenizer of a checkpoint, with its chat template."""
+    """The tokenizer of a checkpoint, with its chat template.
+
+    Attributes:
+        image_tokens: what images are written with; None where the model sees none.
+    """
+
+    image_tokens: ImageTokens | None = None
 
     def __init__(self, tokenizer: Any, eos: Iterable[int] = ()) -> None:
         """Wraps a `PreTrainedTokenizerFast` of transformers; `eos` are the ids that end an answer."""
@@ -108,7 +123,7 @@ class ChatTokenizer:
             raise EmptyPromptError("The chat is empty: give at least one message.")
         ids = self._render(messages, thinking)
         if room is None or len(ids) <= room:
-            return EncodedChat(ids)
+            return ids
         return self._shortened(messages, thinking, room, len(ids))
 
     def _shortened(self, messages: Sequence[Message], thinking: bool, room: int, whole: int) -> EncodedChat:
@@ -121,7 +136,7 @@ class ChatTokenizer:
         head = next(others, len(messages))
         starts = [i for i in range(head + 1, len(messages)) if messages[i].get("role") == "user"]
 
-        def kept(start: int) -> list[int]:
+        def kept(start: int) -> EncodedChat:
             return self._render([*messages[:head], *messages[start:]], thinking)
 
         step = max(room // 8, 1)
@@ -130,24 +145,41 @@ class ChatTokenizer:
         start = starts[min(first, len(starts) - 1)] if starts else head
         ids = kept(start)
         if len(ids) > room:
+            images = sum(image.count for image in ids.images)
             raise PromptTooLongError(
                 f"The message of {len(ids):,} tokens does not fit the {room:,} that the context has for it: "
-                "shorten it, or lower max_new_tokens."
+                + (f"{images:,} of them are images; give fewer" if images else "shorten it")
+                + ", or lower max_new_tokens."
             )
-        return EncodedChat(ids, dropped=start - head)
+        ids.dropped = start - head
+        return ids
 
-    def _render(self, messages: Sequence[Message], thinking: bool) -> list[int]:
-        """The whole of `messages` as ids, answers spliced in."""
-        text = self._apply(_marked(messages), thinking)
-        ids: list[int] = []
+    def _render(self, messages: Sequence[Message], thinking: bool) -> EncodedChat:
+        """The whole of `messages` as ids, answers and images spliced in."""
+        tokens = self._known_image_tokens() if has_images(messages) else None
+        text = self._apply(_marked(messages, tokens), thinking)
+        pictures = pictures_of(messages)
+        writer = ImageWriter(tokens or _NO_IMAGES, pictures, self._tokens, self.tokens)
         for number, message in enumerate(messages):
             if message.get("ids") is None:
                 continue
             before, mark, text = text.partition(_MARK.format(number))
             if not mark:
                 raise ChatTemplateError("The chat template leaves a past answer out, so its ids cannot be kept.")
-            ids += self._tokens(before) + self._answer(message["ids"])
-        return ids + self._tokens(text)
+            writer.text(before)
+            writer.ids += self._answer(message["ids"])
+        writer.text(text)
+        writer.close()
+        return EncodedChat(writer.ids, images=writer.spans)
+
+    def _known_image_tokens(self) -> ImageTokens:
+        """What images are written with, with the text of their token."""
+        if self.image_tokens is None:
+            raise ChatTemplateError("This engine cannot see images: ask without them.")
+        text = self._tokenizer.convert_ids_to_tokens(self.image_tokens.image)
+        if not text:
+            raise ChatTemplateError("The tokenizer has no token for images.")
+        return self.image_tokens._replace(text=str(text))
 
     def _apply(self, messages: list[dict[str, Any]], thinking: bool, prompt: bool = True) -> str:
         if not self._tokenizer.chat_template:
@@ -172,10 +204,9 @@ class ChatTokenizer:
         kept = [int(i) for i in ids]
         while kept and kept[-1] in self._eos:
             kept.pop()
-        if not self._strips_thoughts:
+        if self.thought_marks is None or not self._strips_thoughts:
             return kept
-        vocabulary = self._tokenizer.get_vocab()
-        return _without_spans(kept, vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
+        return _without_spans(kept, *self.thought_marks)
 
     @cached_property
     def closing(self) -> tuple[int, int]:
@@ -191,26 +222,34 @@ class ChatTokenizer:
     def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
         """What the model thought, and what it answered, as text; no thought where the checkpoint knows of none.
 
-        The thought stands between `<|channel>thought` and `<channel|>`, at the head of the answer; while it has no
-        end, all of it is thought.
+        The thought stands between `<|channel>thought` and `<channel|>`; while it has no end, all of it is thought. Of
+        an answer that is still being written, see `ThoughtParser`.
         """
-        kept = [int(i) for i in ids]
+        parser = ThoughtParser(self.spell, self.thought_marks)
+        parser.feed(ids)
+        parser.close()
+        return parser.thought, parser.answer
+
+    @cached_property
+    def thought_marks(self) -> ThoughtMarks | None:
+        """The ids that a thought stands between; None where the checkpoint has none."""
         vocabulary = self._tokenizer.get_vocab()
         if not {_THOUGHT_OPEN, _THOUGHT_CLOSE} <= vocabulary.keys():
-            return "", self.decode(kept)
-        answer = _without_spans(kept, vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
-        if len(answer) == len(kept):
-            return "", self.decode(kept)
-        opening = kept.index(vocabulary[_THOUGHT_OPEN])
-        closing = vocabulary[_THOUGHT_CLOSE]
-        end = kept.index(closing, opening) if closing in kept[opening:] else len(kept)
-        thought = self.decode(kept[opening + 1 : end]).removeprefix("thought").strip()
-        return thought, self.decode(answer).lstrip("\n")
+            return None
+        return ThoughtMarks(vocabulary[_THOUGHT_OPEN], vocabulary[_THOUGHT_CLOSE])
+
+    @cached_property
+    def can_think(self) -> bool:
+        """Whether the template asks for thoughts when it is told to: found out by trying it."""
+        if not self._tokenizer.chat_template:
+            return False
+        turns = [{"role": "user", "content": "a"}]
+        return self._apply(turns, thinking=True) != self._apply(turns, thinking=False)
 
     @cached_property
     def _strips_thoughts(self) -> bool:
         """Whether the template drops the thought channel of past answers: found out by trying it."""
-        if not {_THOUGHT_OPEN, _THOUGHT_CLOSE} <= self._tokenizer.get_vocab().keys():
+        if self.thought_marks is None:
             return False
         mark = _MARK.format("thought")
         answer = f"{_THOUGHT_OPEN}thought\n{mark}{_THOUGHT_CLOSE}yes"
@@ -244,7 +283,7 @@ class ChatTokenizer:
         if written is None:  # the model's vocabulary may be padded beyond the tokenizer's
             return b""
         if self._is_byte_level:
-            return bytes(_BYTE_OF[c] for c in written if c in _BYTE_OF)
+            return spelling.from_byte_alphabet(written)
         if len(written) == 6 and written.startswith("<0x") and written.endswith(">"):
             return bytes([int(written[3:5], 16)])
         return str(written).replace("\u2581", " ").encode()
@@ -255,8 +294,8 @@ class ChatTokenizer:
         return "ByteLevel" in str(self._tokenizer.backend_tokenizer.decoder)
 
 
-def _marked(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages as the template may see them: no `ids`, and a mark for each answer that has them."""
+def _marked(messages: Sequence[Message], tokens: ImageTokens | None = None) -> list[dict[str, Any]]:
+    """The messages as the template may see them: no `ids`, and a mark for each answer that has them; no pictures."""
     plain = []
     for number, message in enumerate(messages):
         shown = {key: value for key, value in message.items() if key != "ids"}
@@ -264,6 +303,8 @@ def _marked(messages: Sequence[Message]) -> list[dict[str, Any]]:
             shown["content"] = _MARK.format(number)
         if "role" not in shown or "content" not in shown:
             raise ChatTemplateError(f"Message {number + 1} needs a role and a content.")
+        if tokens is not None:
+            shown["content"] = for_template(shown["content"], tokens)
         plain.append(shown)
     return plain
 
@@ -278,13 +319,3 @@ def _without_spans(ids: list[int], opening: int, closing: int) -> list[int]:
             kept.append(i)
         inside = inside and i != closing
     return kept
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable character for each byte: itself where it is printable, else one from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + n): b for n, b in enumerate(others)}
-
-
-_BYTE_OF = _byte_alphabet()

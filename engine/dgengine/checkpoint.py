@@ -16,6 +16,8 @@ import torch
 
 from dgengine.config import ModelConfig
 from dgengine.errors import CheckpointError
+from dgengine.kernel_attention import kernel_attention
+from dgengine.kernel_layers import kernel_layers
 from dgengine.kernel_moe import Packer
 from dgengine.kernel_vocabulary import kernel_head
 from dgengine.layouts import FLOATS, Expected, Layout, detect
@@ -48,8 +50,8 @@ def load_model(
     """Loads the text model of a directory with config.json and safetensors, in one file or in shards with an index.
 
     The files are memory-mapped and gone through once. Plain weights stored in another floating dtype are converted;
-    quantised ones stay as they are, and are decoded when used. Vision tensors are recognised and not loaded. Needs no
-    tokenizer.
+    quantised ones stay as they are, and are decoded when used. Vision tensors are recognised, and not read here
+    (`dgengine.vision.tower`). Needs no tokenizer.
 
     Args:
         path: the model directory.
@@ -106,9 +108,16 @@ def assemble(
     if not kernels:
         return Model(config, build(config, source, report), in_host)
     packer = Packer(config, device, dtype)
-    model = Model(config, build(config, source, report, packer), in_host)
+    weights = build(config, source, report, packer)
+    model = Model(config, weights, in_host)
+    reasons = [packer.reason]
     model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping)
-    model.kernel_note = packer.reason or reason
+    reasons.append(reason)
+    model.kernel_layers, reason = kernel_layers(config, weights, model.residual_dtype)
+    reasons.append(reason)
+    attention, reason = kernel_attention(config, device, dtype)
+    model.canvas_attention = attention or model.canvas_attention
+    model.kernel_note = "; ".join(dict.fromkeys(own for own in (*reasons, reason) if own)) or None
     return model
 
 
@@ -127,7 +136,7 @@ def open_checkpoint(folder: Path, stack: ExitStack) -> tuple[ModelConfig, Tensor
 
 
 def is_vision(name: str) -> bool:
-    """Whether a tensor belongs to the vision tower, which is not loaded."""
+    """Whether a tensor belongs to the vision tower, which `dgengine.vision.tower` reads."""
     return name.startswith(_VISION)
 
 

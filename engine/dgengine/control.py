@@ -77,7 +77,10 @@ class Control:
             self._changed.notify_all()
 
     def pin(self, position: int, token: int, block: int | None = None) -> None:
-        """Holds `token` at `position` of the canvas, from the next step on.
+        """Holds `token` at `position` of the canvas, from the next step on that has not begun.
+
+        Where steps run ahead, as they do on a GPU, one has begun by the time that the step before it is seen: then the
+        pin misses that one, and no other.
 
         Args:
             position: place on the canvas, from 0.

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dgengine import hub, memory
+from dgengine.capabilities import Capabilities
 from dgengine.errors import (
     CheckpointError,
     DeviceError,
+    ImageError,
     InsufficientMemoryError,
     ModelNotFoundError,
-    PromptTooLongError,
 )
 from dgengine.sampling import GenerationConfig, Sampling, eos_ids
+from dgengine.speech import Speech
+from dgengine.vision.spans import has_images
 
 if TYPE_CHECKING:
     import torch
 
-    from dgengine.chat import ChatTokenizer, EncodedChat, Message
+    from dgengine.cache import KVCache
+    from dgengine.chat import EncodedChat, Message
     from dgengine.model import Model
     from dgengine.placement import Placement
     from dgengine.planner import Plan
     from dgengine.quantized.forms import Recipe
     from dgengine.session import Session
+    from dgengine.vision.sight import Sight
+    from dgengine.vision.spans import ImageSpan
 
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with what is being done ("download", "load") and how much of it is done, 0 to 1."""
@@ -70,11 +77,19 @@ class EngineInfo:
     notes: tuple[str, ...] = ()
 
 
-class Engine:
+class Engine(Speech):
     """A loaded model. Make one with `Engine.load`."""
 
-    def __init__(self, model: Any, path: Path, name: str, placement: Placement | None = None) -> None:
-        """Wraps a model of `dgengine.checkpoint.load_model` that was read from `path`, placed as `placement` says."""
+    def __init__(
+        self, model: Any, path: Path, name: str, placement: Placement | None = None, graphs: bool | None = None
+    ) -> None:
+        """Wraps a model of `dgengine.checkpoint.load_model` that was read from `path`, placed as `placement` says.
+
+        Args:
+            graphs: as in `load`.
+        """
+        from dgengine.graphs.capture import step_graphs
+
         self.model = model
         self.path = path
         self.generation_config: GenerationConfig = read_generation_config(path)
@@ -94,6 +109,15 @@ class Engine:
             plan=placement.plan if placement else None,
             notes=(*(placement.notes if placement else ()), *_kernel_notes(model)),
         )
+        own = weakref.ref(self)  # sessions may outlive it, and are not to keep it
+        self._graphs, reason = step_graphs(model, graphs, lambda why: _note_no_graphs(own(), why))
+        if reason is not None:
+            self._note(reason)
+
+    def _note(self, reason: str) -> None:
+        """Notes why there are no graphs."""
+        note = f"Steps are not run as CUDA graphs, and may take longer: {reason}."
+        self.info = replace(self.info, notes=(*self.info.notes, note))
 
     @classmethod
     def load(
@@ -105,6 +129,8 @@ class Engine:
         progress: Progress | None = None,
         context: int | None = None,
         kernels: bool | None = None,
+        graphs: bool | None = None,
+        fp8_head: bool = False,
     ) -> Engine:
         """Loads a model.
 
@@ -124,6 +150,11 @@ class Engine:
             context: tokens that prompt and answer may come to, at most the model's; None for as many as have room.
             kernels: whether quantised experts are computed by the kernels of `dgkernels`, where these run; None on a
                 GPU only. Otherwise torch computes them; `info.notes` says why, if that was not wished.
+            graphs: whether a denoising step is one CUDA graph, where it can be; None on a GPU only, unless the
+                environment variable DGENGINE_GRAPHS is 0. Tokens are the same without, and `info.notes` says why, if
+                that was not wished: some of the reasons show at the first step only.
+            fp8_head: whether the kernels multiply with the vocabulary in FP8, on GPUs that have it; it takes a byte
+                a number of the embedding more, and rounds the logits by some 1 %. `info.notes` says why, if not.
 
         Raises:
             ModelNotFoundError, CheckpointError, DeviceError: each says what to do. InsufficientMemoryError, a
@@ -138,80 +169,86 @@ class Engine:
         path = find_model(name, offline, report)
         report("load", 0.0)
         wanted = None if precision == "auto" else recipe
-        model, placement = _placed(path, place, dtype, wanted, context, kernels, report)
-        engine = cls(model, path, str(name), placement)
+        model, placement = _placed(path, place, dtype, wanted, context, kernels, fp8_head, report)
+        refusal = _use_fp8_head(model) if fp8_head else None
+        engine = cls(model, path, str(name), placement, graphs)
+        if refusal is not None:
+            engine.info = replace(engine.info, notes=(*engine.info.notes, refusal))
         report("load", 1.0)
         return engine
 
     @cached_property
-    def tokenizer(self) -> ChatTokenizer:
-        """The checkpoint's tokenizer, read when first needed.
-
-        Raises:
-            ChatTemplateError: it has none. CheckpointError: it cannot be read.
-        """
-        from dgengine.chat import ChatTokenizer
-
-        return ChatTokenizer.load(self.path, self.eos_ids)
+    def capabilities(self) -> Capabilities:
+        """What this engine can do with this model."""
+        thinking = self.tokenizer.can_think
+        reasons = {} if thinking else {"thinking": f"{self.info.name} was not made to think before it answers."}
+        if self._why_blind:
+            reasons["images"] = self._why_blind
+        return Capabilities(thinking=thinking, images=self._why_blind is None, why_not=reasons)
 
     def encode_chat(
         self, messages: Sequence[Message], thinking: bool = False, max_new_tokens: int | None = None
     ) -> EncodedChat:
-        """A chat to token ids, through the checkpoint's own template, ready for the model's turn.
-
-        A chat that outgrows the context loses its oldest turns: `dropped` of the result tells how many
-        messages, and `Session.generate` says so in a `Notice`. A past answer that carries the `ids` it was
-        generated as (`{"role": "assistant", "ids": [...]}`) keeps exactly these.
-
-        Args:
-            messages: the turns, oldest first: `role` and `content`, or `ids` for a past answer.
-            thinking: whether the model is to think first, where its template knows of that.
-            max_new_tokens: room to leave for the answer; None for the checkpoint's own.
+        """As `Speech.encode_chat`; messages may hold images, where the model can see.
 
         Raises:
-            EmptyPromptError, ChatTemplateError, PromptTooLongError, SamplingError.
+            ImageError: it cannot, or one of the files is none that can be read.
         """
-        sampling = Sampling(max_new_tokens=max_new_tokens).resolve(self.generation_config)
-        canvas = self.info.canvas_length
-        answer = sampling.blocks(canvas) * canvas
-        room = self.info.context_length - answer
-        if room <= 0:
-            raise PromptTooLongError(
-                f"The context of {self.info.context_length:,} tokens has no room for a prompt and an answer of "
-                f"{answer:,} tokens: lower the longest answer, or make the context longer."
-            )
-        return self.tokenizer.encode_chat(messages, thinking, room)
+        if has_images(messages):
+            if self._why_blind:
+                raise ImageError(self._why_blind)
+            messages = self._sight.shown(messages)
+            self.tokenizer.image_tokens = self._sight.tokens
+        return super().encode_chat(messages, thinking, max_new_tokens)
 
-    def encode(self, text: str) -> list[int]:
-        """Raw text to token ids, without a chat template."""
-        return self.tokenizer.encode(text)
+    @cached_property
+    def _why_blind(self) -> str | None:
+        from dgengine.vision.sight import why_blind
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Token ids to text, without special tokens."""
-        return self.tokenizer.decode(ids)
+        return why_blind(self.path, self.model.config, self.info.name)
 
-    def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
-        """What the model thought, and what it answered; see `ChatTokenizer.split_thinking`."""
-        return self.tokenizer.split_thinking(ids)
+    @cached_property
+    def _sight(self) -> Sight:
+        from dgengine.vision.sight import Sight
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The text that each token id adds: one piece an id; see `ChatTokenizer.pieces`."""
-        return self.tokenizer.pieces(ids)
+        return Sight(self.path, self.model.device, self.model.dtype)
 
-    def spell(self, ids: Iterable[int]) -> list[bytes]:
-        """The UTF-8 bytes of each token id; see `ChatTokenizer.spell`."""
-        return self.tokenizer.spell(ids)
+    def _read_image(self, ids: torch.Tensor, image: ImageSpan, cache: KVCache) -> None:
+        self.model.encode_image(ids, self._sight.features(image.picture), cache, self._sight.both_ways)
 
     def session(self) -> Session:
         """A new conversation."""
         from dgengine.session import Session
 
-        return Session(self.model, self.generation_config, lambda: self.tokenizer, self.info.context_length)
+        return Session(
+            self.model,
+            self.generation_config,
+            lambda: self.tokenizer,
+            self.info.context_length,
+            self._read_image,
+            self._graphs,
+        )
+
+
+def _note_no_graphs(engine: Engine | None, reason: str) -> None:
+    if engine is not None:
+        engine._note(reason)
 
 
 def built_in_path() -> Path:
     """Where the built-in model lies in the installed package."""
     return Path(__file__).parent / BUILT_IN
+
+
+def _use_fp8_head(model: Model) -> str | None:
+    """Puts the head in FP8 where kernels compute it; where not, says why in a sentence."""
+    from dgengine.kernel_vocabulary import kernel_head
+
+    reason: str | None = "torch computes the logits"
+    if model.kernel_head is not None:
+        head, reason = kernel_head(model.embedding, model.config.final_logit_softcapping, fp8=True)
+        model.kernel_head = head or model.kernel_head
+    return None if reason is None else f"The head does not multiply in FP8: {reason}."
 
 
 def _kernel_notes(model: Model) -> tuple[str, ...]:
@@ -306,6 +343,7 @@ def _placed(
     recipe: Recipe | None,
     context: int | None,
     kernels: bool | None,
+    fp8_head: bool,
     report: Progress,
 ) -> tuple[Model, Placement]:
     """A model with as much as fits of what was asked for; a `recipe` of None leaves the precision to the plan.
@@ -314,11 +352,13 @@ def _placed(
         CheckpointError, InsufficientMemoryError: as `Engine.load`.
     """
     from dgengine.checkpoint import open_checkpoint, read_model
+    from dgengine.footprint import fp8_head_bytes
     from dgengine.placement import place
 
     with ExitStack() as stack:
         config, files, layout = open_checkpoint(path, stack)
-        found = place(config, layout, device, dtype, recipe, context)
+        besides = fp8_head_bytes(config) if fp8_head else 0
+        found = place(config, layout, device, dtype, recipe, context, besides)
         try:
             model = read_model(
                 config, files, layout, device, dtype, found.recipe, lambda done: report("load", done), found.streamed,

@@ -59,6 +59,10 @@ class TokenIdError(PromptError):
     """A token id outside the vocabulary."""
 
 
+class ImageError(PromptError):
+    """An image that cannot be read, or a model that cannot see one."""
+
+
 class InfillError(EngineError, ValueError):
     """A request to rewrite something that cannot be met: a span outside the text, one too long, no such value."""
 

@@ -34,7 +34,7 @@ class Notice:
     Attributes:
         text: the sentence.
         kind: what it is about, for programs: "dropped" (the oldest turns of the chat no longer fit, and
-            were left out).
+            were left out), "busy" (a server is asked again in a while).
         count: how many things it is about ("dropped": messages).
     """
 

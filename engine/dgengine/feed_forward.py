@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dgengine.kernel_moe import PackedExperts, mixture
+from dgengine.kernel_moe import KernelExperts, mixture
 from dgengine.moe import apply_experts, route, route_all
 from dgengine.norm import rms_norm
 from dgengine.weights import JoinedBranches, SeparateBranches
@@ -25,7 +25,7 @@ def feed_forward(
         dtype: what the products are computed in.
     """
     if isinstance(branches, JoinedBranches):
-        both = _joined(branches, residual, top_k, eps, dtype)
+        both = torch.stack(joined_outputs(branches, rms_norm(residual, None, eps, dtype), top_k))
     else:
         both = _separate(branches, residual, top_k, eps, dtype)
     normed = rms_norm(both, branches.post_norms, eps, residual.dtype)
@@ -37,16 +37,20 @@ def _separate(w: SeparateBranches, residual: Tensor, top_k: int, eps: float, dty
     normed = rms_norm(residual, None, eps, torch.float32)
     dense = w.down(w.gate_up((normed * w.pre_dense).to(dtype))[0].to(dtype))
     inputs = (normed * w.pre_experts).to(dtype)
-    if isinstance(w.experts_gate_up, PackedExperts):
+    if isinstance(w.experts_gate_up, KernelExperts):
         return torch.stack((dense, mixture(w, residual, inputs, top_k, eps)))
     weights, chosen = route((normed * w.pre_router).to(dtype) @ w.router, top_k, w.per_expert_scale)
     return torch.stack((dense, apply_experts(inputs, weights, chosen, w.experts_gate_up, w.experts_down)))
 
 
-def _joined(w: JoinedBranches, residual: Tensor, top_k: int, eps: float, dtype: torch.dtype) -> Tensor:
-    """As `_separate`, with every expert computed; the weights of those not chosen are zero."""
+def joined_outputs(w: JoinedBranches, normed: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """The dense MLP's output and the experts', [N, D] each, every expert computed; the weights of others are zero.
+
+    Args:
+        normed: the residual without a norm's weight, in the dtype of the products.
+    """
     experts, dense_width = w.per_expert_scale.shape[0], w.dense_width
-    inner, scores = w.entry(rms_norm(residual, None, eps, dtype))  # [N, F + E X], [N, E + fill]
+    inner, scores = w.entry(normed)  # [N, F + E X], [N, E + fill]
     weights = route_all(scores[:, :experts], top_k, w.per_expert_scale).to(inner.dtype)
     routed = (inner[:, dense_width:].unflatten(1, (experts, -1)) * weights.unsqueeze(-1)).flatten(1)
-    return torch.stack((w.down(inner[:, :dense_width].to(dtype)), w.experts_down(routed.to(dtype))))
+    return w.down(inner[:, :dense_width].to(normed.dtype)), w.experts_down(routed.to(normed.dtype))

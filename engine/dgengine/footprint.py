@@ -20,6 +20,7 @@ FLOAT32: Final = 4  # bytes
 _FLOAT64 = 8
 _BFLOAT16 = 2
 _ID = 8  # an int64
+_KERNEL_FORMS: Final = ("nvfp4", "nf4")
 _BLOCK_SCALES: Final = {"nvfp4": 1 / 16, "nf4": 4 / 64}  # bytes of scales a weight: one E4M3 for 16, a float32 for 64
 
 # What the engine's modules say; a test compares them.
@@ -34,6 +35,10 @@ FINISHED: Final = 8
 DRAW_GROUP: Final = 64
 FILLED_ROWS: Final = 16
 KEPT_RANGES: Final = 8
+SHARES: Final = 8  # of the keys of a canvas' attention, at most
+# What a graph of up to 1,500 launches, and cuBLAS' workspace on the stream that it is captured on, take: an assumption,
+# on the safe side of what is usual.
+GRAPH: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +276,8 @@ class Workspace:
         head: logits in the weights' width, and the float32 that they become.
         sampling: the logits, and two more float32 [C, V] for shifted logits and their exponentials.
         encoding: one layer of `PASS` tokens of the prompt.
+        captured: where a step is a graph: what that holds all the time, and the encoding beside it, without the float32
+            [C, V]. Graphs are let go of before the phases of a step that is none. 0 where steps cannot be captured.
     """
 
     conditioning: int
@@ -278,11 +285,12 @@ class Workspace:
     head: int
     sampling: int
     encoding: int
+    captured: int = 0
 
     @property
     def peak(self) -> int:
         """The largest."""
-        return max(self.conditioning, self.layers, self.head, self.sampling, self.encoding)
+        return max(self.conditioning, self.layers, self.head, self.sampling, self.encoding, self.captured)
 
 
 def workspace(config: ModelConfig, precision: Precision, context: int, device: Device = "cuda") -> Workspace:
@@ -299,14 +307,44 @@ def workspace(config: ModelConfig, precision: Precision, context: int, device: D
     def layer(rows: int) -> int:
         return _activations(config, precision.width, rows, device) + decoded
 
+    encoding = held + layer(PASS) + _masked(config, precision.width, context)
+    graph = _graph(config, precision.width, layer(canvas)) if device == "cuda" and _captures(config, precision) else 0
     copies = 1 if precision.width == FLOAT32 else 2  # float32 logits are not converted, and so are not there twice
     return Workspace(
         conditioning=held + copies * narrow + layer(canvas),
         layers=held + layer(canvas),
         head=held + logits + (copies - 1) * narrow + _rows(config, canvas, FLOAT32),
         sampling=held + 3 * logits + _drawing(config),
-        encoding=held + layer(PASS) + _masked(config, precision.width, context),
+        encoding=encoding,
+        captured=graph + encoding - logits if graph else 0,
     )
+
+
+def _captures(config: ModelConfig, precision: Precision) -> bool:
+    """Whether kernels compute the experts, or all of them are computed: what `Model.has_fixed_shapes` says."""
+    joined = config.computes_all_experts and precision.is_plain
+    return precision.width == _BFLOAT16 and (precision.experts in _KERNEL_FORMS or joined)
+
+
+def _graph(config: ModelConfig, width: int, layer: int) -> int:
+    """The softmax bfloat16 [C, V], what is live in a layer, the signal in float32 and two bfloat16, and `GRAPH`.
+
+    Args:
+        width: bytes of an activation.
+        layer: what is live by torch.
+    """
+    softmax = logits_bytes(config) * _BFLOAT16 // FLOAT32
+    live = max(layer, _attended_by_kernel(config, width))
+    return softmax + live + _rows(config, config.canvas_length, FLOAT32 + 2 * _BFLOAT16) + GRAPH
+
+
+def _attended_by_kernel(config: ModelConfig, width: int) -> int:
+    """A canvas' attention by `dgkernels.attention`: what was projected, queries, result, and float32 parts of this."""
+    canvas, heads = config.canvas_length, config.num_attention_heads
+    parts = SHARES * FLOAT32 + 2 * width
+    each = (projected(config, layer) * width + heads * (layer.head_dim * parts) for layer in config.layers)
+    sums = 2 * SHARES * heads * FLOAT32
+    return _rows(config, canvas, 3 * width) + canvas * (max(each) + sums)
 
 
 def infill_workspace(config: ModelConfig, precision: Precision, candidates: int = 3, device: Device = "cuda") -> int:
@@ -325,6 +363,11 @@ def infill_workspace(config: ModelConfig, precision: Precision, candidates: int 
     trying = own + (2 * together + 1) * one + _drawing(config)
     rows = together * config.canvas_length
     return max(own + head, trying) + _activations(config, precision.width, rows, device) + _rotary(config)
+
+
+def fp8_head_bytes(config: ModelConfig) -> int:
+    """What `Engine.load(fp8_head=True)` holds beside the embedding: its codes in FP8, and a float32 scale a word."""
+    return config.vocab_size * (config.hidden_size + FLOAT32)
 
 
 def logits_bytes(config: ModelConfig) -> int:

@@ -1,7 +1,7 @@
 """The dimensions of the full model, known without its files.
 
 They are those of the config.json of `google/diffusiongemma-26B-A4B-it` and of the headers of its shards: 1047 tensors,
-51.6 GB in bfloat16. The vision tower is not run yet; its tensors are in every checkpoint all the same.
+51.6 GB in bfloat16. The vision tower is in every checkpoint; it is read when the first image comes (`dgengine.vision`).
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ makes of them that is not the torch path's result, within what bfloat16 can tell
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,20 +18,28 @@ from dgengine.config import ModelConfig
 from dgengine.errors import described
 from dgengine.linear import JoinedGated, JoinedLinear, Linear
 from dgengine.moe import apply_experts, route
-from dgengine.norm import rms_norm
+from dgengine.norm import gated_gelu, rms_norm
 from dgengine.quantized.fp8_products import Fp8Linear, joined, why_not
 from dgengine.quantized.matrices import QuantizedExperts, QuantizedLinear
 from dgengine.quantized.nf4 import Nf4
 from dgengine.quantized.nvfp4 import Nvfp4
+from dgengine.trials import relative_error
 from dgengine.weights import LayerWeights, SeparateBranches
 from dgkernels.moe.layout import Form, Packed, Tile, pack, unpack
-from dgkernels.tiles import MoeTiles, moe_tiles
+from dgkernels.tiles import MoeTiles, moe_tiles, native_tiles
 
 if TYPE_CHECKING:
     from dgengine.quantized.base import Quantized
+    from dgkernels.moe.native import Stack
+
+NATIVE: Final = "DGENGINE_FP4"
+"""The environment variable that, if 1, has experts in NVFP4 multiplied by tensor cores as they are, where these can:
+activations are rounded to four bits then."""
 
 _TRIED: Final = 40  # tokens
+_NATIVE_TRIED: Final = 3  # each of which has its experts decoded
 _ROUTING: Final = 0.1  # of scores that are all but equal, another may be the last that is chosen
+_NATIVE_TOLERANCE: Final = 0.04  # of numbers that lie between two codes, either may be taken for the nearer
 _TOLERANCE: Final = 0.02  # relative, of the root mean square; bfloat16 alone makes 0.004
 
 
@@ -68,8 +77,49 @@ class PackedExperts:
         return PackedExperts(self.packed.holding(tuple(tensors)), self.tiles)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NativeExperts:
+    """A `dgengine.moe.Experts` in NVFP4 as checkpoints have it, which is how FP4 tensor cores want it."""
+
+    experts: QuantizedExperts
+    tiles: MoeTiles
+
+    @property
+    def width(self) -> int:
+        """O."""
+        return self.experts.width
+
+    @property
+    def form(self) -> Form:
+        """How they are coded."""
+        return "nvfp4"
+
+    @property
+    def stack(self) -> Stack:
+        """As the kernels read them."""
+        from dgkernels.moe.native import Stack
+
+        return Stack(*self.tensors())
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def matrix(self, expert: int, dtype: torch.dtype) -> Tensor:
+        return self.experts.matrix(expert, dtype)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.experts.tensors()
+
+    def holding(self, tensors: Sequence[Tensor]) -> NativeExperts:
+        return NativeExperts(self.experts.holding(tensors), self.tiles)
+
+
+KernelExperts: TypeAlias = PackedExperts | NativeExperts
+"""Experts that kernels compute."""
+
+
 def mixture(w: SeparateBranches, residual: Tensor, inputs: Tensor, top_k: int, eps: float) -> Tensor:
-    """Routing and experts of a layer whose experts are `PackedExperts`: [N, D] -> bfloat16 [N, D].
+    """Routing and experts of a layer whose experts are `KernelExperts`: [N, D] -> bfloat16 [N, D].
 
     Args:
         w: the layer's weights.
@@ -78,14 +128,22 @@ def mixture(w: SeparateBranches, residual: Tensor, inputs: Tensor, top_k: int, e
         top_k: experts a token.
         eps: of the router's norm.
     """
-    from dgkernels.moe.products import experts
     from dgkernels.moe.routing import route
 
-    assert isinstance(w.experts_gate_up, PackedExperts) and isinstance(w.experts_down, PackedExperts)
     factors, chosen = route(residual, w.pre_router, w.router, w.per_expert_scale, top_k, eps)
-    return experts(
-        inputs, factors, chosen, w.experts_gate_up.packed, w.experts_down.packed, w.experts_gate_up.tiles
-    )  # fmt: skip
+    return _multiplied(w, inputs, factors, chosen)
+
+
+def _multiplied(w: SeparateBranches, inputs: Tensor, factors: Tensor, chosen: Tensor) -> Tensor:
+    gate_up, down = w.experts_gate_up, w.experts_down
+    if isinstance(gate_up, NativeExperts) and isinstance(down, NativeExperts):
+        from dgkernels.moe import native
+
+        return native.experts(inputs, factors, chosen, gate_up.stack, down.stack, gate_up.tiles)
+    from dgkernels.moe import products
+
+    assert isinstance(gate_up, PackedExperts) and isinstance(down, PackedExperts)
+    return products.experts(inputs, factors, chosen, gate_up.packed, down.packed, gate_up.tiles)
 
 
 class Packer:
@@ -103,6 +161,7 @@ class Packer:
         self._device = device
         self._reasons: list[str] = []
         self._used = True  # until the experts are refused
+        self._native: bool | None = None  # whether they are multiplied in FP4; None until that has been tried
         self._fp8_refused = False
         self._fp8_tried: set[tuple[int, int]] = set()
         self._tried = False
@@ -163,6 +222,8 @@ class Packer:
         tiles = self._tiles(gate_up.stack)
         if tiles is None:
             return layer
+        if (native := self._in_fp4(branches, gate_up, down)) is not None:
+            return replace(layer, branches=native)
         packed = replace(
             branches,
             experts_gate_up=self._packed(gate_up.stack, tiles, paired=True),
@@ -171,6 +232,68 @@ class Packer:
         if not self._tried:
             self._try(branches, packed)
         return replace(layer, branches=packed) if self._used else layer
+
+    def _in_fp4(
+        self, branches: SeparateBranches, gate_up: QuantizedExperts, down: QuantizedExperts
+    ) -> SeparateBranches | None:
+        """With the experts as FP4 tensor cores take them, where that is wished and comes out right."""
+        if os.environ.get(NATIVE) != "1" or self._native is False:
+            return None
+        from dgkernels import support
+
+        hidden, width = self._config.hidden_size, self._config.moe_intermediate_size
+        tiles = native_tiles(support.capability_of(self._device), hidden, width)
+        if tiles is None:
+            reason = support.why_not_native(self._device)
+            self._refuse_fp4(reason or f"experts of {hidden} x {width} cannot be cut into tiles")
+            return None
+        native = replace(
+            branches, experts_gate_up=NativeExperts(gate_up, tiles), experts_down=NativeExperts(down, tiles)
+        )
+        if self._native is None:
+            self._try_fp4(branches, native, gate_up.stack.form)
+        return native if self._native else None
+
+    def _refuse_fp4(self, reason: str) -> None:
+        self._native = False
+        self._reasons.append(f"products in FP4 are not used, {reason}")
+
+    def _try_fp4(self, plain: SeparateBranches, native: SeparateBranches, form: str) -> None:
+        """Whether they can be had, and give what torch makes of the rounded activations."""
+        from dgkernels import support
+
+        if form != "nvfp4":
+            self._refuse_fp4(f"there are none for {form}")
+        elif (reason := support.why_not_native(self._device)) is not None:
+            self._refuse_fp4(reason)
+        else:
+            self._native = True
+            try:
+                with torch.inference_mode():
+                    error = self._native_difference(_on(self._device, plain), _on(self._device, native))
+            except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
+                self._refuse_fp4(f"they fail here ({described(failure)})")
+                return
+            if not error < _NATIVE_TOLERANCE:  # NaN as well
+                self._refuse_fp4(f"their results differ from torch's by {error:.1%} here")
+
+    def _native_difference(self, plain: SeparateBranches, native: SeparateBranches) -> float:
+        """The relative error of the kernels, of what torch makes of the rounded activations."""
+        from dgkernels.moe.reference import quantise_blocks
+
+        generator = torch.Generator().manual_seed(0)
+        size = (_NATIVE_TRIED, self._config.hidden_size)
+        tokens = torch.randn(size, generator=generator).to(self._device, torch.bfloat16)
+        scores = torch.rand(_NATIVE_TRIED, len(plain.experts_down), generator=generator).to(self._device)
+        factors, chosen = scores.topk(self._config.top_k_experts, dim=-1)
+        wanted = torch.zeros(size, device=self._device)
+        for token, rounded in enumerate(quantise_blocks(tokens)):
+            for factor, expert in zip(factors[token], chosen[token].tolist(), strict=True):
+                inner = gated_gelu(rounded @ plain.experts_gate_up.matrix(expert, torch.float32)).bfloat16()
+                outer = quantise_blocks(inner.unsqueeze(0)) @ plain.experts_down.matrix(expert, torch.float32)
+                wanted[token] += factor * outer[0]
+        found = _multiplied(native, tokens, factors, chosen.int())
+        return relative_error(found, wanted)
 
     def _refuse(self, reason: str) -> None:
         self._used = False
@@ -221,24 +344,18 @@ class Packer:
             return max(self._difference_on(count, plain, packed) for count in (1, _TRIED))
 
     def _difference_on(self, count: int, plain: SeparateBranches, packed: SeparateBranches) -> float:
-        from dgkernels.moe.products import experts
         from dgkernels.moe.routing import route as route_by_kernels
 
-        assert isinstance(packed.experts_gate_up, PackedExperts) and isinstance(packed.experts_down, PackedExperts)
         top_k, eps = self._config.top_k_experts, self._config.rms_norm_eps
         generator = torch.Generator().manual_seed(count)
         tokens = torch.randn(count, self._config.hidden_size, generator=generator).to(self._device, torch.bfloat16)
         scores = (rms_norm(tokens, None, eps, torch.float32) * plain.pre_router).to(tokens.dtype) @ plain.router
         factors, chosen = route(scores, top_k, plain.per_expert_scale)
         wanted = apply_experts(tokens, factors, chosen, plain.experts_gate_up, plain.experts_down).float()
-        got = experts(
-            tokens, factors, chosen.int(), packed.experts_gate_up.packed, packed.experts_down.packed,
-            packed.experts_gate_up.tiles,
-        ).float()  # fmt: skip
+        got = _multiplied(packed, tokens, factors, chosen.int())
         own, found = route_by_kernels(tokens, plain.pre_router, plain.router, plain.per_expert_scale, top_k, eps)
         shares, others = _spread(factors, chosen, scores), _spread(own, found.long(), scores)
-        routed = float((shares - others).norm() / shares.norm()) * _ROUTING
-        return max(float((got - wanted).norm() / wanted.norm()), routed)
+        return max(relative_error(got, wanted), relative_error(others, shares) * _ROUTING)
 
 
 def _spread(factors: Tensor, chosen: Tensor, scores: Tensor) -> Tensor:

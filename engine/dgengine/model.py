@@ -6,25 +6,28 @@ hidden size, V the vocabulary, C the canvas length, H the query heads, KV the K/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgengine.attention import Visibility, attend, causal, everything
+from dgengine.attention import Visibility, attend, causal, everything, within
 from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
-from dgengine.kernel_moe import PackedExperts
+from dgengine.frame import CanvasAttention, Frame, attend_masked
+from dgengine.kernel_layers import KernelLayers
+from dgengine.kernel_moe import KernelExperts
 from dgengine.kernel_vocabulary import KernelHead
 from dgengine.norm import add_rms_norm, rms_norm
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
 from dgengine.streaming import ExpertStream
-from dgengine.weights import Conditioning, LayerWeights, SeparateBranches, Weights, expected_shapes
+from dgengine.weights import Conditioning, JoinedBranches, LayerWeights, SeparateBranches, Weights, expected_shapes
 from dgkernels.outcome import Outcome, Softmax
 
 # A roll-back of up to this many tokens never has to encode again (KVCache).
@@ -35,6 +38,8 @@ _DEFAULT_SLACK = 512
 _MASK_ELEMENTS = 2**24
 _CHUNK = 1024
 _SMALLEST_CHUNK = 64
+# On a GPU, kernels are compiled and chosen by the number of tokens. On a CPU, padding would only take time.
+_LENGTHS = {"cuda": (64, 128, 256, 512, _CHUNK)}
 _SCORED_LOGITS = 2**24  # rows times vocabulary that scoring holds at once
 
 
@@ -47,6 +52,8 @@ class Span:
         encoding: causal with the encoder's layer scalars, or else everything sees everything, with the decoder's.
         visible: what the queries see, by kind of layer.
         rotary: the rotary factors of each layer.
+        frame: where keys and values go, and what is seen, in place of `start`, `committed` and `visible`; denoising by
+            kernels only.
     """
 
     batch: int
@@ -56,6 +63,7 @@ class Span:
     encoding: bool
     visible: dict[LayerKind, Visibility]
     rotary: list[tuple[Tensor, Tensor]]
+    frame: Frame | None = None
 
 
 class Model:
@@ -67,13 +75,18 @@ class Model:
         config: the dimensions.
         device: where weights and caches are.
         dtype: of weights, activations and caches.
+        residual_dtype: of what layers add to.
         kernel_note: why the experts are not computed by kernels, in a few words; None where they are, or where
             nobody wanted that.
         kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
+        kernel_layers: what lies between the products of layers; None where torch computes it.
+        canvas_attention: the attention of `denoise`.
+        encoded_lengths: numbers of tokens, ascending, that `encode` fills its passes up to.
     """
 
     kernel_note: str | None = None
     kernel_head: KernelHead | None = None
+    kernel_layers: KernelLayers | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
         """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
@@ -82,10 +95,12 @@ class Model:
             CheckpointError: these are not stored alike.
         """
         self.config = config
+        self.canvas_attention: CanvasAttention = attend_masked
         self.device = weights.embedding.device
+        self.encoded_lengths: tuple[int, ...] = _LENGTHS.get(self.device.type, ())
         self.dtype = weights.embedding.dtype
         # On a CPU the residual stays in float32: conversions to and fro would cost more than its size.
-        self._residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
+        self.residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         self._weights = weights
         self._stream = ExpertStream(weights.layers, streamed, self.device) if streamed else None
         # the division of the softcap is done here, once
@@ -124,7 +139,7 @@ class Model:
         """How the experts are coded; None where they are plain. Layers that differ go by the first."""
         branches = self._weights.layers[0].branches
         experts = branches.experts_gate_up if isinstance(branches, SeparateBranches) else None
-        if isinstance(experts, PackedExperts):
+        if isinstance(experts, KernelExperts):
             return experts.form
         return experts.stack.form if isinstance(experts, QuantizedExperts) else None
 
@@ -132,7 +147,15 @@ class Model:
     def uses_kernels(self) -> bool:
         """Whether the experts of some layer are computed by kernels."""
         branches = [own for layer in self._weights.layers if isinstance(own := layer.branches, SeparateBranches)]
-        return any(isinstance(own.experts_down, PackedExperts) for own in branches)
+        return any(isinstance(own.experts_down, KernelExperts) for own in branches)
+
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """Whether the shapes within a step are the same whichever experts are chosen."""
+        return not any(
+            isinstance(own := layer.branches, SeparateBranches) and not isinstance(own.experts_down, KernelExperts)
+            for layer in self._weights.layers
+        )
 
     def parameter_count(self) -> int:
         """Parameters of the text model as the checkpoint counts them, the tied head once."""
@@ -149,9 +172,29 @@ class Model:
         """
         _expect_ids(ids, 1)
         for piece in self._pieces(ids.to(self.device), cache.length):
-            cache.reserve(piece.shape[0])
-            self._encode_piece(piece, cache)
-            cache.commit(piece)
+            padded = self._padded(piece)
+            cache.reserve(padded.shape[0])
+            span = self._span(cache.length, padded.shape[0], cache.length, causal)
+            self._commit_piece(piece, self._embed(padded).to(self.residual_dtype), span, cache)
+
+    @torch.inference_mode()
+    def encode_image(self, ids: Tensor, embedded: Tensor, cache: KVCache, both_ways: bool = True) -> None:
+        """Reads an image after what the cache holds, and commits its keys and values: all of it in one pass.
+
+        Args:
+            ids: its tokens, int64 [T].
+            embedded: its soft tokens [T, D], which take the place of the embeddings of `ids`, and are not scaled.
+            cache: as in `encode`.
+            both_ways: whether its tokens see each other both ways, or only those before.
+
+        Raises:
+            ValueError: `ids` is not int64 of one dimension.
+        """
+        _expect_ids(ids, 1)
+        cache.reserve(ids.shape[0])
+        span = self._span(cache.length, ids.shape[0], cache.length, within if both_ways else causal)
+        # a copy: layers change it in place
+        self._commit_piece(ids.to(self.device), embedded.to(self.residual_dtype, copy=True), span, cache)
 
     @torch.no_grad()
     def decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None = None) -> Tensor:
@@ -179,26 +222,46 @@ class Model:
             hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
         return self._logits(hidden).view(shape)
 
+    @torch.inference_mode()
+    def frame(self, cache: KVCache) -> Frame:
+        """Where a canvas lies in the buffers of `cache`, after what it holds now, for `denoise`.
+
+        It is the same one until a buffer grows, and moves along when it is asked for again.
+        """
+        cache.reserve(self.config.canvas_length)
+        if cache.frame is None:
+            cache.frame = Frame(cache, self.config, self._rotary, self.canvas_attention)
+        cache.frame.set(cache)
+        return cache.frame
+
     def denoise(
         self,
         canvas: Tensor,
-        cache: KVCache,
-        self_conditioning: Tensor | Softmax | None,
-        temperature: float,
+        frame: Frame,
+        self_conditioning: Softmax | None,
+        temperature: float | Tensor,
         uniforms: Tensor,
+        into: Softmax | None = None,
     ) -> Outcome:
         """`decode` of a canvas int64 [C], and what a step wants of its logits, by `kernel_head`, which must be there.
 
+        Nothing in it depends on the length of what is committed but what `frame` holds, and with a `temperature` on the
+        device, nothing on the step: so that a graph can hold it.
+
         Args:
-            canvas, cache, self_conditioning: as in `decode`; `Softmax` where the step before was one of these.
-            temperature: at least the head's lowest.
+            canvas: as in `decode`, of the configuration's length.
+            frame: of the cache that it follows.
+            self_conditioning: of the step before; None at the first.
+            temperature: at least the head's lowest; a number, or float32 [1] on the device.
             uniforms: float32 [C, 2] within 0 and 1, the randomness of the draw.
+            into: where the softmax is put, which may be what `self_conditioning` reads; None for new tensors.
         """
         assert self.kernel_head is not None  # the caller has looked
+        count = canvas.shape[0]
+        span = Span(1, 0, count, 0, False, {}, frame.rotary, frame)
         with torch.inference_mode():
-            hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
-            normed = rms_norm(hidden, self._head_norm, self.config.rms_norm_eps, self.dtype)
-            return self.kernel_head(normed, temperature, uniforms)
+            hidden = self._denoised(canvas.to(self.device), None, self_conditioning, span)
+            return self.kernel_head(self._normed(hidden, self._head_norm), temperature, uniforms, into)
 
     @torch.inference_mode()
     def score(self, ids: Tensor, cache: KVCache) -> Tensor:
@@ -227,22 +290,19 @@ class Model:
 
     # the three passes
 
-    def _encode_piece(self, ids: Tensor, cache: KVCache) -> None:
-        span = self._causal_span(cache.length, ids.shape[0], cache.length)
-        hidden = self._embed(ids).to(self._residual_dtype)
+    def _commit_piece(self, ids: Tensor, hidden: Tensor, span: Span, cache: KVCache) -> None:
+        """Commits the keys and values of `ids` [T], which come in as `hidden` [T, D], or with padding behind them."""
         last = len(self._weights.layers) - 1
-        for index in range(last):
-            hidden = self._layer(index, hidden, cache, span)
+        hidden = self._through(last, hidden, cache, span)
         self._keys_and_values_only(last, hidden, cache, span)
+        cache.commit(ids)
 
     def _encode_piece_fully(self, ids: Tensor, cache: KVCache, start: int) -> Tensor:
-        span = self._causal_span(start, ids.shape[0], cache.length)
-        hidden = self._embed(ids).to(self._residual_dtype)
-        for index in range(len(self._weights.layers)):
-            hidden = self._layer(index, hidden, cache, span)
-        return hidden
+        span = self._span(start, ids.shape[0], cache.length, causal)
+        hidden = self._embed(ids).to(self.residual_dtype)
+        return self._through(len(self._weights.layers), hidden, cache, span)
 
-    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None) -> Tensor:
+    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None) -> Tensor:
         count = canvas.shape[-1]
         start = cache.length
         cache.reserve(count)
@@ -252,15 +312,20 @@ class Model:
         }
         rotary = [table.range(start, count) for table in self._rotary]
         span = Span(canvas.numel() // count, start, count, start, False, visible, rotary)
-        hidden = self._condition(self._embed(canvas.reshape(-1)), self_conditioning)
-        for index in range(len(self._weights.layers)):
-            hidden = self._layer(index, hidden, cache, span)
-        return hidden
+        return self._denoised(canvas, cache, self_conditioning, span)
 
-    def _causal_span(self, start: int, count: int, committed: int) -> Span:
+    def _denoised(
+        self, canvas: Tensor, cache: KVCache | None, self_conditioning: Tensor | Softmax | None, span: Span
+    ) -> Tensor:
+        """A canvas [(B,) C] -> [N, D]; the cache may be missing where the span has a frame."""
+        hidden = self._conditioned(canvas.reshape(-1), self_conditioning)
+        return self._through(len(self._weights.layers), hidden, cache, span)
+
+    def _span(self, start: int, count: int, committed: int, sees: Callable[..., Visibility]) -> Span:
+        """Of tokens that are encoded; `sees`: `causal` or `within`."""
         visible: dict[LayerKind, Visibility] = {
-            "full": causal(start, count, None, self.device),
-            "sliding": causal(start, count, self.config.sliding_window, self.device),
+            "full": sees(start, count, None, self.device),
+            "sliding": sees(start, count, self.config.sliding_window, self.device),
         }
         rotary = [table.range(start, count) for table in self._rotary]
         return Span(1, start, count, committed, True, visible, rotary)
@@ -271,12 +336,19 @@ class Model:
         """ids [N] -> [N, D]."""
         return F.embedding(ids, self._weights.embedding) * self._embedding_scale
 
-    def _condition(self, embedded: Tensor, self_conditioning: Tensor | Softmax | None) -> Tensor:
-        """Adds what the previous step thought, and norms without a weight: [N, D] -> [N, D]."""
+    def _conditioned(self, ids: Tensor, self_conditioning: Tensor | Softmax | None) -> Tensor:
+        """A canvas [N] with what the previous step thought of it, normed without a weight -> [N, D]."""
+        signal = None
         if self_conditioning is not None:
             # with no logits the signal is zero, and so is the MLP of it
-            embedded = embedded + self._conditioning_signal(self._weights.conditioning, self_conditioning)
-        return rms_norm(embedded, None, self.config.rms_norm_eps, self._residual_dtype)
+            signal = self._conditioning_signal(self._weights.conditioning, self_conditioning)
+        if self.kernel_layers is not None:
+            scale = self._embedding_scale
+            return self.kernel_layers.embed(ids, self._weights.embedding, scale, signal, self.residual_dtype)
+        embedded = self._embed(ids)
+        if signal is not None:
+            embedded = embedded + signal
+        return rms_norm(embedded, None, self.config.rms_norm_eps, self.residual_dtype)
 
     def _conditioning_signal(self, weights: Conditioning, previous: Tensor | Softmax) -> Tensor:
         if isinstance(previous, Softmax):
@@ -284,12 +356,15 @@ class Model:
         else:
             logits = previous.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
             soft = logits.softmax(dim=-1) @ self._weights.embedding  # in float32 within, and rounded once
+        if self.kernel_layers is not None:
+            x = self.kernel_layers.norm(soft, weights.pre_norm, self._embedding_scale)
+            return weights.down(self.kernel_layers.gated(weights.gate_up, x))
         normed = rms_norm(soft * self._embedding_scale, weights.pre_norm, self.config.rms_norm_eps)
         return weights.down(weights.gate_up(normed)[0].to(self.dtype))
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> softcapped logits float32 [N, V]."""
-        normed = rms_norm(hidden, self._head_norm, self.config.rms_norm_eps, self.dtype)
+        normed = self._normed(hidden, self._head_norm)
         logits = F.linear(normed, self._weights.embedding).float()
         return logits.tanh_().mul_(self.config.final_logit_softcapping)
 
@@ -302,13 +377,39 @@ class Model:
         ]
         return torch.cat(parts)
 
-    # one layer
+    # the layers
 
-    def _layer(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> Tensor:
+    def _through(self, layers: int, hidden: Tensor, cache: KVCache | None, span: Span) -> Tensor:
+        """[N, D] -> [N, D], N = batch * count, through the first `layers` of the stack."""
+        if self.kernel_layers is not None:
+            return self._through_by_kernels(self.kernel_layers, layers, hidden, cache, span)
+        for index in range(layers):
+            hidden = self._layer(index, hidden, cache, span)
+        return hidden
+
+    def _through_by_kernels(
+        self, kernels: KernelLayers, layers: int, hidden: Tensor, cache: KVCache | None, span: Span
+    ) -> Tensor:
+        """The same; what ends a layer norms the next one's input as well."""
+        stack = self._weights.layers[:layers]
+        if not stack:
+            return hidden
+        following = [layer.input_norm for layer in stack[1:]] + [None]
+        x = kernels.norm(hidden, stack[0].input_norm)
+        for index, (layer, then) in enumerate(zip(stack, following, strict=True)):
+            attended = self._attention(index, layer, x, cache, span)
+            hidden, dense, experts = kernels.after_attention(layer, hidden, attended)
+            with self._branches(index, layer) as branches:
+                outputs = kernels.branches(branches, hidden, dense, experts)
+            scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
+            hidden, x = kernels.after_branches(layer, hidden, outputs, scalar, then)
+        return hidden
+
+    def _layer(self, index: int, hidden: Tensor, cache: KVCache | None, span: Span) -> Tensor:
         """[N, D] -> [N, D], N = batch * count."""
         layer = self._weights.layers[index]
         eps = self.config.rms_norm_eps
-        attended = self._attention(index, layer, self._normed_input(layer, hidden), cache, span)
+        attended = self._attention(index, layer, self._normed(hidden, layer.input_norm), cache, span)
         hidden = add_rms_norm(hidden, attended, layer.post_attention_norm, eps)
         hidden = add_rms_norm(hidden, self._feed_forward(index, layer, hidden), layer.post_feedforward, eps)
         scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
@@ -317,18 +418,30 @@ class Model:
     def _feed_forward(self, index: int, layer: LayerWeights, hidden: Tensor) -> Tensor:
         """[N, D] -> [N, D], both branches."""
         top_k, eps = self.config.top_k_experts, self.config.rms_norm_eps
-        if self._stream is None or index not in self._stream:
-            return feed_forward(layer.branches, hidden, top_k, eps, self.dtype)
-        with self._stream.on_device(index) as branches:
+        with self._branches(index, layer) as branches:
             return feed_forward(branches, hidden, top_k, eps, self.dtype)
 
-    def _normed_input(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
-        return rms_norm(hidden, layer.input_norm, self.config.rms_norm_eps, self.dtype)
+    def _branches(self, index: int, layer: LayerWeights) -> AbstractContextManager[SeparateBranches | JoinedBranches]:
+        """A layer's second half, on the device while this is entered."""
+        if self._stream is None or index not in self._stream:
+            return nullcontext(layer.branches)
+        return self._stream.on_device(index)
 
-    def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache, span: Span) -> Tensor:
+    def _normed(self, hidden: Tensor, weight: Tensor | None) -> Tensor:
+        """[N, D] -> [N, D], in the dtype of products."""
+        if self.kernel_layers is not None:
+            return self.kernel_layers.norm(hidden, weight)
+        return rms_norm(hidden, weight, self.config.rms_norm_eps, self.dtype)
+
+    def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache | None, span: Span) -> Tensor:
         """[N, D], normed -> [N, D]; leaves the new keys and values in the cache's room."""
+        if self.kernel_layers is not None:
+            return layer.output(self._attended_by_kernels(self.kernel_layers, index, layer.qkv(x), cache, span))
         heads = self.config.num_attention_heads
         queries_keys, values = self._project(index, layer, layer.qkv(x), span)
+        if span.frame is not None:
+            return layer.output(span.frame.attend(index, queries_keys[0], values[0]))
+        assert cache is not None
         visible = span.visible[layer.config.kind]
         known = max(0, span.committed - span.start)
         room = cache.room(index, visible.first, span.start + known, span.start + span.count)
@@ -339,6 +452,26 @@ class Model:
             room.new_values.copy_(v[known:])
             outputs.append(attend(qk[:, :heads].transpose(0, 1), room.keys, room.values, visible))
         return layer.output(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+
+    def _attended_by_kernels(
+        self, kernels: KernelLayers, index: int, raw: Tensor, cache: KVCache | None, span: Span
+    ) -> Tensor:
+        """What the fused projection made, [N, heads * d] -> [N, H * d]; likewise."""
+        layer, factors = self._weights.layers[index], span.rotary[index]
+        if span.frame is not None:
+            buffers, rows = span.frame.buffers(index), span.frame.rows(index)
+            queries = kernels.rotate(layer, raw, factors, buffers.keys, buffers.values, rows)
+            return span.frame.attend_from(index, queries)
+        assert cache is not None
+        visible = span.visible[layer.config.kind]
+        known = max(0, span.committed - span.start)
+        room = cache.room(index, visible.first, span.start + known, span.start + span.count)
+        new_keys, new_values = room.new_keys.transpose(0, 1), room.new_values.transpose(0, 1)
+        outputs = []
+        for own in raw.split(span.count):
+            queries = kernels.rotate(layer, own, factors, new_keys, new_values, known=known)
+            outputs.append(attend(queries, room.keys, room.values, visible))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _project(self, index: int, layer: LayerWeights, raw: Tensor, span: Span) -> tuple[Tensor, Tensor]:
         """Norms and rotates what the fused projection made, [N, heads * d], which may be without the queries.
@@ -354,10 +487,24 @@ class Model:
 
     def _keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
         layer = self._weights.layers[index]
-        x = self._normed_input(layer, hidden)
+        x = self._normed(hidden, layer.input_norm)
         queries = self.config.num_attention_heads * layer.config.head_dim
-        keys, values = self._project(index, layer, layer.qkv.columns_from(queries, x), span)
+        raw = layer.qkv.columns_from(queries, x)
+        if self.kernel_layers is not None:
+            room = cache.read(index, span.start, span.start + span.count)
+            self.kernel_layers.rotate(layer, raw, span.rotary[index], *room)
+            return
+        keys, values = self._project(index, layer, raw, span)
         cache.write(index, span.start, keys[0].transpose(0, 1), values[0].transpose(0, 1))
+
+    def _padded(self, ids: Tensor) -> Tensor:
+        """Ids with padding behind them, so that there are only a few lengths to be ready for.
+
+        What comes later is not seen, so that it makes no difference to what is encoded.
+        """
+        lengths = self.encoded_lengths
+        longer = next((length for length in lengths if length >= ids.shape[0]), ids.shape[0])
+        return F.pad(ids, (0, longer - ids.shape[0]))
 
     def _pieces(self, ids: Tensor, start: int) -> Iterator[Tensor]:
         """`ids`, which begin at the position `start`, in chunks whose masks are of bounded size."""

@@ -63,6 +63,7 @@ def place(
     dtype: torch.dtype,
     recipe: Recipe | None,
     context: int | None = None,
+    besides: int = 0,
 ) -> Placement:
     """Looks how much memory is free, and decides.
 
@@ -73,6 +74,7 @@ def place(
         dtype: of what is plain.
         recipe: what to quantise while loading; None leaves it to the plan.
         context: tokens that must have room; None takes what there is room for.
+        besides: bytes of a GPU that are to stay free for something else.
 
     Raises:
         InsufficientMemoryError: it does not fit, with how much is missing.
@@ -89,7 +91,7 @@ def place(
     free, host = memory.free(device), memory.host()
     plans = [
         planner.plan(
-            config, free.free, free.total, choice.precision.name, None if context is None else limit,
+            config, max(0, free.free - besides), free.total, choice.precision.name, None if context is None else limit,
             host_bytes=host.free,
         )
         for choice in choices

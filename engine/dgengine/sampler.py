@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dgengine.counter import Draws, draws
 from dgengine.errors import NumericsError
 from dgengine.sampling import ResolvedSampling
 from dgkernels.outcome import Outcome, Softmax
@@ -126,19 +127,23 @@ def reference_statistics(logits: Tensor, generator: torch.Generator) -> Statisti
         raise NumericsError("The logits hold NaN or infinity.")
     probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
     sample = torch.multinomial(probabilities, num_samples=1, generator=generator).squeeze(-1)
-    normalised = logits - logits.logsumexp(dim=-1, keepdim=True)  # as torch.distributions.Categorical
-    entropy = -(normalised * torch.softmax(normalised, dim=-1)).sum(-1)
-    return Statistics(logits.argmax(dim=-1), sample, entropy)
+    return Statistics(logits.argmax(dim=-1), sample, reference_entropy(logits))
 
 
-def accept(entropy: Tensor, bound: float) -> Tensor:
+def reference_entropy(logits: Tensor) -> Tensor:
+    """Entropy float32 [C], in nats, of logits [C, V], with the operations of torch.distributions.Categorical."""
+    normalised = logits - logits.logsumexp(dim=-1, keepdim=True)
+    return -(normalised * torch.softmax(normalised, dim=-1)).sum(-1)
+
+
+def accept(entropy: Tensor, bound: float | Tensor) -> Tensor:
     """Which positions to accept: the surest ones, as long as the entropy of those surer still is within
     `bound`.
 
     Args:
         entropy: float32 [C]; infinity at positions that take no part (pinned ones), which are never
             accepted.
-        bound: nats.
+        bound: nats; a number, or a float32 scalar on the device.
 
     Returns:
         bool [C].
@@ -146,6 +151,39 @@ def accept(entropy: Tensor, bound: float) -> Tensor:
     ordered, order = torch.sort(entropy)
     chosen = ordered.cumsum(-1) - ordered <= bound  # infinity - infinity is NaN, and NaN <= bound is False
     return torch.zeros_like(chosen).scatter(-1, order, chosen)
+
+
+def with_pins(draft: NDArray[np.int32], pins: Mapping[int, int]) -> NDArray[np.int32]:
+    """A copy of a draft int32 [C] with `pins`, token id by position, put in."""
+    pinned = draft.copy()
+    pinned[list(pins.keys())] = list(pins.values())
+    return pinned
+
+
+class StoppingRule:
+    """When a canvas is finished: its draft has stood still, and the model is sure of it. One for each canvas."""
+
+    def __init__(self, sampling: ResolvedSampling) -> None:
+        """Takes `stability_threshold` and `confidence_threshold` of `sampling`."""
+        self._sampling = sampling
+        self._history: list[NDArray[np.int32]] = []
+
+    def met(self, draft: NDArray[np.int32], entropy: NDArray[np.float32], free: NDArray[np.bool_]) -> bool:
+        """Whether it holds after one more step: over the positions that are `free` (bool [C]) alone.
+
+        Args:
+            draft: int32 [C], the argmax canvas of the step.
+            entropy: float32 [C], in nats.
+            free: bool [C], those that are not pinned.
+        """
+        needed = self._sampling.stability_threshold
+        same = all(np.array_equal(old[free], draft[free]) for old in self._history)
+        stable = len(self._history) == needed and same
+        self._history = [*self._history, draft][-needed:] if needed else []
+        if not free.any():
+            return stable
+        mean = torch.from_numpy(entropy[free]).mean()  # torch's own summation, as the reference's
+        return stable and bool(mean < self._sampling.confidence_threshold)
 
 
 class BlockSampler:
@@ -167,20 +205,24 @@ class BlockSampler:
         vocab_size: int,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
+        key: int = 0,
     ) -> None:
         """Draws the first canvas.
 
         Args:
             generator: its device is where the canvas lives; its state carries on from block to block.
             dtype: that of the weights. The processed logits are rounded to it before they are handed on.
+            key: where the random numbers of steps by kernels begin, of `counter.key_of`: these steps have them by
+                counting, and not of the generator, so that they are the same where a graph runs ahead.
         """
+        self.key = key
         self._sampling = sampling
         self._vocab_size = vocab_size
         self._generator = generator
         self._dtype = dtype
         self._pins: Mapping[int, int] = {}
         self._pin_at = self._pin_ids = torch.empty(0, dtype=torch.int64, device=generator.device)
-        self._history: list[NDArray[np.int32]] = []
+        self._rule = StoppingRule(sampling)
         self.canvas = self._noise(canvas_length)
         self.self_conditioning: Tensor | Softmax | None = None
         self.steps = 0
@@ -200,9 +242,7 @@ class BlockSampler:
 
     def pinned_draft(self, pins: Mapping[int, int]) -> NDArray[np.int32]:
         """The draft with `pins` put in: those set since the last step are not in it yet."""
-        draft = self.draft.copy()
-        draft[list(pins.keys())] = list(pins.values())
-        return draft
+        return with_pins(self.draft, pins)
 
     @torch.inference_mode()
     def step(self, logits: Tensor) -> Draft:
@@ -221,7 +261,7 @@ class BlockSampler:
         statistics = measure(logits, self._generator)
         top = self._alternatives(logits)
         rounded = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
-        return self._settle(temperature, statistics, rounded, top)
+        return self._settle(temperature, statistics, self._noise(logits.shape[0]), rounded, top)
 
     @property
     def temperature(self) -> float:
@@ -233,9 +273,18 @@ class BlockSampler:
         """Whether a step looks at more of the logits than an `Outcome` tells."""
         return self._sampling.reference or self._sampling.trace_top_k > 0
 
+    @property
+    def sampling(self) -> ResolvedSampling:
+        """How it draws."""
+        return self._sampling
+
     def uniforms(self) -> Tensor:
         """The randomness of the next step's draw where kernels make it: float32 [C, 2]."""
-        return torch.rand(self.canvas.shape[0], 2, device=self._generator.device, generator=self._generator)
+        return self._counted(self.steps).uniforms
+
+    def _counted(self, step: int) -> Draws:
+        key, place = (torch.full((1,), value, device=self.canvas.device) for value in (self.key, step))
+        return draws(key, place, self.canvas.shape[0], self._vocab_size)
 
     @torch.inference_mode()
     def take(self, outcome: Outcome) -> Draft:
@@ -247,18 +296,19 @@ class BlockSampler:
         temperature = self.temperature
         self.steps += 1
         statistics = Statistics(outcome.argmax, outcome.sample, outcome.entropy)
-        return self._settle(temperature, statistics, outcome.softmax, None)
+        return self._settle(temperature, statistics, self._counted(self.steps - 1).noise, outcome.softmax, None)
 
     def _settle(
         self,
         temperature: float,
         statistics: Statistics,
+        noise: Tensor,
         conditioning: Tensor | Softmax,
         top: tuple[NDArray[np.int32], NDArray[np.float32]] | None,
     ) -> Draft:
         """Accepts, and makes the canvas of the next step."""
         entropy, accepted = self._accept(statistics.entropy)
-        self.canvas = torch.where(accepted, statistics.sample, self._noise(accepted.shape[0]))
+        self.canvas = torch.where(accepted, statistics.sample, noise)
         argmax = statistics.argmax
         self.self_conditioning = conditioning
         if self._pins:
@@ -315,18 +365,7 @@ class BlockSampler:
         pinned = np.zeros(draft.shape, dtype=np.bool_)
         if self._pins:
             pinned[list(self._pins)] = True
-        self.converged = self._is_done(draft, entropies, ~pinned)
+        self.converged = self._rule.met(draft, entropies, ~pinned)
         self.draft = draft
         ids, probabilities = top if top is not None else (None, None)
         return Draft(temperature, draft, canvas, entropies, chosen.astype(np.bool_), pinned, ids, probabilities)
-
-    def _is_done(self, draft: NDArray[np.int32], entropy: NDArray[np.float32], free: NDArray[np.bool_]) -> bool:
-        """Stable over the last `stability_threshold` drafts, and confident: over the free positions alone."""
-        needed = self._sampling.stability_threshold
-        same = all(np.array_equal(old[free], draft[free]) for old in self._history)
-        stable = len(self._history) == needed and same
-        self._history = [*self._history, draft][-needed:] if needed else []
-        if not free.any():
-            return stable
-        mean = torch.from_numpy(entropy[free]).mean()  # torch's own summation, as the reference's
-        return stable and bool(mean < self._sampling.confidence_threshold)

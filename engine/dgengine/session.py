@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import operator
-import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgengine import memory
+from dgengine import counter, memory, prompts
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
 from dgengine.errors import (
     ChatTemplateError,
-    EmptyPromptError,
+    ImageError,
     InsufficientMemoryError,
     NumericsError,
-    PromptTooLongError,
     SamplingError,
     SessionBusyError,
-    TokenIdError,
 )
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
-from dgengine.sampler import BlockSampler, Draft
+from dgengine.sampler import BlockSampler, Draft, with_pins
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
 from dgengine.stats import Recorder
+from dgengine.stepping import EagerStepper, Stepper
+from dgengine.vision import spans
+from dgengine.vision.spans import ImageSpan
 from dgkernels.outcome import Outcome, Softmax
 
 if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer
+    from dgengine.frame import Frame
+    from dgengine.graphs.capture import StepGraphs
     from dgengine.infill.request import InfillRequest
     from dgengine.kernel_vocabulary import KernelHead
+
+ReadImage: TypeAlias = Callable[[Tensor, ImageSpan, Any], None]
+"""Appends the K and V of an image, whose ids int64 [T] come first, to a cache, which comes last."""
 
 _CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
 _SHORTEST = 64  # tokens per encode below which halving saves no memory worth having
@@ -81,8 +85,11 @@ class Model(Protocol):
     def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
         """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed."""
 
+    def frame(self, cache: Any) -> Frame:
+        """Where a canvas lies after what the cache holds, where there is a `kernel_head`."""
+
     def denoise(
-        self, canvas: Tensor, cache: Any, self_conditioning: Softmax | None, temperature: float, uniforms: Tensor
+        self, canvas: Tensor, frame: Frame, self_conditioning: Softmax | None, temperature: float, uniforms: Tensor
     ) -> Outcome:
         """What a step wants of the logits of a canvas int64 [C], where there is a `kernel_head`."""
 
@@ -105,6 +112,8 @@ class Session:
         generation_config: GenerationConfig | None = None,
         tokenizer: Callable[[], ChatTokenizer] | None = None,
         context: int | None = None,
+        read_image: ReadImage | None = None,
+        graphs: StepGraphs | None = None,
     ) -> None:
         """Makes an empty session.
 
@@ -114,6 +123,8 @@ class Session:
                 and no end-of-sequence id.
             tokenizer: gives the checkpoint's tokenizer; only `infill` needs it.
             context: tokens that prompt and answer may come to; None for what the model was made for.
+            read_image: encodes the images of prompts; None where there are none.
+            graphs: of the model's denoising steps; None where these are taken one operation at a time.
         """
         self._tokenizer = tokenizer
         self._model = model
@@ -122,6 +133,9 @@ class Session:
         self._context = context
         self._cache: Cache = model.new_cache()
         self._held: list[int] = []
+        self._images: list[ImageSpan] = []  # of what is held
+        self._read_image = read_image
+        self._graphs = graphs
         self._longest_pass = 2**31
         self._doing = ("starting", 0)  # and with how many tokens
         self._active: weakref.ref[Generator[Event, None, None]] | None = None
@@ -140,7 +154,7 @@ class Session:
     def reset(self) -> None:
         """Forgets everything that the cache holds."""
         self._cache = self._model.new_cache()
-        self._held = []
+        self._held, self._images = [], []
 
     def generate(
         self, ids: Sequence[int], sampling: Sampling | None = None, control: Control | None = None
@@ -162,14 +176,13 @@ class Session:
                 used again.
         """
         resolved = (sampling or Sampling()).resolve(self._generation_config)
-        prompt = self._check_prompt(ids, resolved)
+        prompt = self._checked(ids, resolved)
         if resolved.on_limit == "ask" and control is None:
             raise SamplingError("on_limit='ask' waits for an answer from a Control: pass one to generate.")
         control = control or Control()
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
         self._supersede()
-        dropped = ids.dropped if isinstance(ids, EncodedChat) else 0
-        run = self._surviving(_Answer(self, prompt, dropped, resolved, control).events())
+        run = self._surviving(_Answer(self, prompt, resolved, control).events())
         self._active = weakref.ref(run)
         return run
 
@@ -203,6 +216,8 @@ class Session:
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
         infill = Infill(self, self._tokenizer(), request, resolved, control)
         self._supersede()
+        if self._graphs is not None:
+            self._graphs.release()
         run = self._surviving(infill.events())
         self._active = weakref.ref(run)
         return run
@@ -235,58 +250,80 @@ class Session:
                 "This session is still writing an answer: cancel it first, or use another session."
             ) from error
 
-    def _check_prompt(self, ids: Sequence[int], sampling: ResolvedSampling) -> list[int]:
-        prompt = [_as_id(i) for i in ids]
-        if not prompt:
-            raise EmptyPromptError("The prompt is empty: give at least one token.")
-        vocabulary = self._model.config.vocab_size
-        for wrong in (i for i in (min(prompt), max(prompt)) if not 0 <= i < vocabulary):
-            raise TokenIdError(f"Token id {wrong} is not in the vocabulary: ids go from 0 to {vocabulary - 1}.")
-        context, canvas = self.context, int(self._model.config.canvas_length)
+    def _checked(self, ids: Sequence[int], sampling: ResolvedSampling) -> EncodedChat:
+        canvas = int(self._model.config.canvas_length)
         room = sampling.blocks(canvas) * canvas
-        if len(prompt) + room > context:
-            raise PromptTooLongError(
-                f"The prompt of {len(prompt):,} tokens and {room:,} for the answer exceed the context of "
-                f"{context:,}: shorten the prompt, or lower max_new_tokens."
-            )
-        return prompt
+        chat = ids if isinstance(ids, EncodedChat) else EncodedChat()
+        if chat.images and self._read_image is None:
+            raise ImageError("This session cannot read images: make it by an Engine.")
+        checked = prompts.checked(ids, self._model.config.vocab_size, self.context, room)
+        return EncodedChat(checked, chat.dropped, chat.images)
 
-    def rewind(self, ids: Sequence[int]) -> int:
-        """Rolls the cache back to the prefix that it shares with `ids`; returns how many tokens it holds."""
-        shared = _common_prefix(self._held, ids)
+    def rewind(self, ids: Sequence[int], images: Sequence[ImageSpan] = ()) -> int:
+        """Rolls the cache back to the prefix that it shares with `ids`, and with the images among them.
+
+        Returns how many tokens it holds.
+        """
+        shared = spans.shared(self._images, images, _common_prefix(self._held, ids))
         if shared < len(self._held):
             shared = self._cache.rollback(shared)
             del self._held[shared:]
+            self._images = [image for image in self._images if image.end <= shared]
         return shared
 
-    def encode(self, ids: Sequence[int]) -> None:
+    def encode(self, ids: Sequence[int], images: Sequence[ImageSpan] = ()) -> None:
         """Appends `ids` to what the cache holds; a failure halfway empties it, as it would be torn.
 
         Where memory runs out, all of it is encoded once more, in passes of half the length, as are all that follow.
+
+        Args:
+            ids: what comes next; no image begins or ends outside of them.
+            images: of the whole prompt.
         """
-        held = self._held
+        held, seen = self._held, self._images
         self._doing = ("reading", len(held) + len(ids))
         try:
-            self._append(ids)
+            self._append(ids, images)
         except Exception as error:
             if not memory.is_exhausted(error):
                 raise
             self._longest_pass = max(_SHORTEST, min(self._longest_pass, len(ids)) // 2)
             self._empty(error)
-            self._append([*held, *ids])
+            self._append([*held, *ids], [*seen, *(image for image in images if image not in seen)])
 
-    def _append(self, ids: Sequence[int]) -> None:
+    def _append(self, ids: Sequence[int], images: Sequence[ImageSpan]) -> None:
+        begin = len(self._held)
+        end = begin + len(ids)
         try:
-            for start in range(0, len(ids), self._longest_pass):
-                piece = torch.tensor(
-                    ids[start : start + self._longest_pass], dtype=torch.int64, device=self._model.device
+            for piece in spans.pieces(begin, end, self._longest_pass, images):
+                tokens = torch.tensor(
+                    ids[piece.start - begin : piece.end - begin], dtype=torch.int64, device=self._model.device
                 )
                 with torch.inference_mode():
-                    self._model.encode(piece, self._cache)
+                    self._encode_piece(tokens, piece.image)
         except BaseException:
             self.reset()
             raise
         self._held.extend(ids)
+        self._images += [image for image in images if begin <= image.start < end]
+
+    def _encode_piece(self, tokens: Tensor, image: ImageSpan | None) -> None:
+        if image is None:
+            self._model.encode(tokens, self._cache)
+            return
+        assert self._read_image is not None  # `_checked` has looked
+        self._read_image(tokens, image, self._cache)
+
+    def stepper(self, sampling: ResolvedSampling, block: int, generator: torch.Generator) -> Stepper:
+        """Draws the first canvas of a block, and gives what denoises it after what the cache holds."""
+        config = self._model.config
+        self._doing = ("denoising", len(self._held) + config.canvas_length)
+        key = counter.key_of(sampling.seed, block)
+        sampler = BlockSampler(
+            sampling, config.canvas_length, config.vocab_size, generator, self._model.dtype, key
+        )  # fmt: skip
+        eager = EagerStepper(sampler, self.denoise)
+        return eager if self._graphs is None else self._graphs.stepper(eager, self._cache)
 
     def denoise(self, sampler: BlockSampler) -> Draft:
         """One denoising step after what the cache holds."""
@@ -296,7 +333,7 @@ class Session:
         with torch.inference_mode():
             if fits and not isinstance(previous, Tensor):
                 outcome = self._model.denoise(
-                    sampler.canvas, self._cache, previous, sampler.temperature, sampler.uniforms()
+                    sampler.canvas, self._model.frame(self._cache), previous, sampler.temperature, sampler.uniforms()
                 )
                 return sampler.take(outcome)
             # the temperature falls: what was a softmax may have to become logits, which serve as well
@@ -332,8 +369,7 @@ class _Answer:
     """One call of `generate`: the block loop of the reference, as a generator."""
 
     session: Session
-    prompt: list[int]
-    dropped: int
+    prompt: EncodedChat
     sampling: ResolvedSampling
     control: Control
 
@@ -341,8 +377,8 @@ class _Answer:
         model = self.session.model
         recorder = Recorder(model.device, self.sampling.seed)
         generator = torch.Generator(device=model.device).manual_seed(self.sampling.seed)
-        if self.dropped:
-            yield Notice(_dropped_text(self.dropped), "dropped", self.dropped)
+        if dropped := self.prompt.dropped:
+            yield Notice(prompts.dropped_text(dropped), "dropped", dropped)
         yield from self._prefill(recorder)
         reason: Reason = "length"
         pending: list[int] = []  # the canvas before, encoded only when another block really follows
@@ -351,7 +387,8 @@ class _Answer:
                 reason = "cancelled"
                 break
             self._encode(pending, recorder)
-            block = _BlockRun(self, number, generator, recorder)
+            with recorder.timed():  # a graph may have to be made
+                block = _BlockRun(self, number, generator, recorder)
             yield from block.events()
             if block.ended != "committed":
                 reason = "eos" if block.ended == "eos" else "cancelled"
@@ -361,23 +398,24 @@ class _Answer:
 
     def _prefill(self, recorder: Recorder) -> Iterator[Event]:
         """Brings the cache to the prompt; stops between chunks when cancelled."""
+        images, end = self.prompt.images, len(self.prompt)
         with recorder.timed():
-            recorder.reused = self.session.rewind(self.prompt)
-        new = self.prompt[recorder.reused :]
+            recorder.reused = self.session.rewind(self.prompt, images)
+        new = end - recorder.reused
         # The reference encodes a prompt in one piece; other pieces round differently in the last bits.
-        chunk = len(new) if self.sampling.reference else _CHUNK
-        yield Prefill(0, len(new), recorder.reused)
-        for start in range(0, len(new), max(chunk, 1)):
+        chunk = new if self.sampling.reference else _CHUNK
+        yield Prefill(0, new, recorder.reused)
+        for begin, after in spans.batches(recorder.reused, end, chunk, images):
             if self.control.orders(1).cancelled:
                 return
-            self._encode(new[start : start + chunk], recorder)
-            yield Prefill(recorder.encoded, len(new), recorder.reused)
+            self._encode(self.prompt[begin:after], recorder, images)
+            yield Prefill(recorder.encoded, new, recorder.reused)
 
-    def _encode(self, ids: list[int], recorder: Recorder) -> None:
+    def _encode(self, ids: list[int], recorder: Recorder, images: Sequence[ImageSpan] = ()) -> None:
         if not ids:
             return
         with recorder.timed():
-            self.session.encode(ids)
+            self.session.encode(ids, images)
         recorder.encoded += len(ids)
 
 
@@ -390,31 +428,33 @@ class _BlockRun:
     """
 
     def __init__(self, answer: _Answer, number: int, generator: torch.Generator, recorder: Recorder) -> None:
-        model = answer.session.model
         self._answer = answer
         self._control = answer.control
         self._number = number
         self._recorder = recorder
         self._limit = answer.sampling.max_denoising_steps
-        self._sampler = BlockSampler(
-            answer.sampling, model.config.canvas_length, model.config.vocab_size, generator, model.dtype
-        )
-        self._draft = self._sampler.draft
+        self._stepper = answer.session.stepper(answer.sampling, number, generator)
+        self._draft = self._stepper.draft
         self.ended = ""
         self.canvas: list[int] = []
 
     def events(self) -> Iterator[Event]:
         """Steps until the canvas is committed, or the answer is cancelled."""
-        while not self._sampler.converged:
+        try:
+            yield from self._events()
+        finally:
+            self._stepper.close()
+
+    def _events(self) -> Iterator[Event]:
+        while not self._stepper.converged:
             orders = self._control.orders(self._number)
             if orders.cancelled:
                 self.ended = "cancelled"
                 return
-            if orders.commit and self._sampler.steps:
+            if orders.commit and self._stepper.steps:
                 break
-            if self._sampler.steps < self._limit:
-                self._sampler.pin(orders.pins)
-                yield self._step()
+            if self._stepper.steps < self._limit:
+                yield self._step(orders.pins)
                 continue
             more = self._control.take_extension()
             if not more and self._answer.sampling.on_limit == "ask":
@@ -425,7 +465,7 @@ class _BlockRun:
                     return
             if not more:
                 break
-            self._limit = self._sampler.steps + more
+            self._limit = self._stepper.steps + more
         if self._control.cancelled:
             self.ended = "cancelled"
             return
@@ -441,34 +481,29 @@ class _BlockRun:
 
     def _pinned_since(self) -> bool:
         """Whether pins that were set after the last `Block` change what is committed."""
-        return not np.array_equal(self._draft, self._sampler.pinned_draft(self._control.pins(self._number)))
+        return not np.array_equal(self._draft, self._pinned_draft())
 
-    def _step(self) -> Step:
-        start = time.perf_counter()
+    def _pinned_draft(self) -> NDArray[np.int32]:
+        """The draft with the pins of this moment."""
+        return with_pins(self._stepper.draft, self._control.pins(self._number))
+
+    def _step(self, pins: Mapping[int, int]) -> Step:
         try:
-            draft = self._answer.session.denoise(self._sampler)
+            draft, seconds = self._stepper.advance(pins, self._limit)
         except NumericsError as error:
             self._answer.session.reset()
             raise NumericsError(
-                f"The model gave NaN or infinity at block {self._number}, step {self._sampler.steps}: "
+                f"The model gave NaN or infinity at block {self._number}, step {self._stepper.steps}: "
                 "the weights may be damaged, or overflow at this precision; try precision='float32'."
             ) from error
-        seconds = time.perf_counter() - start
         self._recorder.add_step(self._number, seconds)
-        return Step(self._number, self._sampler.steps, seconds=seconds, **draft._asdict())
+        return Step(self._number, self._stepper.steps, seconds=seconds, **draft._asdict())
 
     def _finish(self, waiting: bool = False) -> Block:
-        self._draft = self._sampler.pinned_draft(self._control.pins(self._number))
+        self._draft = self._pinned_draft()
         tokens, _ = self._answer.session.cut(self._draft)
         self._recorder.tokens[self._number] = len(tokens)
-        return Block(self._number, tokens, self._sampler.steps, self._sampler.converged, waiting=waiting)
-
-
-def _as_id(value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise TokenIdError(f"A token id must be a whole number, not {value!r}.") from error
+        return Block(self._number, tokens, self._stepper.steps, self._stepper.converged, waiting=waiting)
 
 
 def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
@@ -490,8 +525,3 @@ def _memory_sentence(doing: str, tokens: int, device: torch.device) -> str:
         f"In {what.get(doing, doing)} with {tokens:,} tokens {where} memory ran out: shorten the chat or the text, "
         f"close other {others}, or load the model at a smaller precision, such as nvfp4+fp8."
     )
-
-
-def _dropped_text(count: int) -> str:
-    what = "oldest message was" if count == 1 else f"{count} oldest messages were"
-    return f"The chat no longer fits the model's context: its {what} left out."

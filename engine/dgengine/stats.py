@@ -80,6 +80,10 @@ class Recorder:
         finally:
             self._seconds += time.perf_counter() - start
 
+    def add_seconds(self, seconds: float) -> None:
+        """Adds time to the call's."""
+        self._seconds += seconds
+
     def add_step(self, block: int, seconds: float) -> None:
         """Counts a denoising step and its time."""
         self.steps[block] = self.steps.get(block, 0) + 1

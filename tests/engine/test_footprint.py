@@ -27,6 +27,7 @@ from dgengine.quantized.forms import Recipe
 from dgengine.sampler import BlockSampler
 from dgengine.sampling import Sampling
 from dgengine.weights import expected_shapes
+from dgkernels import tiles
 from dgkernels.outcome import Softmax
 from tests.engine import layouts, tiny
 from tests.engine.layouts import Layout
@@ -48,6 +49,7 @@ def test_what_the_engine_says_is_what_is_reckoned_with() -> None:
     assert (footprint.POOL_ELEMENTS, footprint.FINISHED) == (run._POOL_ELEMENTS, run._FINISHED)
     assert (footprint.DRAW_GROUP, footprint.FILLED_ROWS) == (sampler._GROUP, weights._VECTOR)
     assert footprint.KEPT_RANGES == rope._KEPT_RANGES
+    assert footprint.SHARES == tiles._MOST_SPLITS
 
 
 # weights
@@ -187,7 +189,7 @@ def test_a_longer_context_never_takes_less(context: int) -> None:
     precision = precision_of("nvfp4+fp8")
     # a pass may become shorter by a token: never by as much as that saves
     less, more = (workspace(FULL, precision, tokens).peak for tokens in (context, context + 1))
-    assert less <= more * 1.001
+    assert less <= more * 1.002
 
 
 # what a pass needs

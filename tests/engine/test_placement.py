@@ -90,6 +90,15 @@ def named(placement: Placement) -> str:
     return placement.plan.precision.name
 
 
+def test_what_is_to_stay_free_is_not_planned_with(machine: Machine) -> None:
+    machine.device, machine.host = 24, 64
+    found = place(FULL, NVIDIA, CUDA, BF16, None, besides=2 * GIB)
+    machine.device = 22
+    assert found.context == placed(NVIDIA).context and named(found) == named(placed(NVIDIA))
+    machine.device = 24
+    assert found.context < placed(NVIDIA).context
+
+
 # what a checkpoint can be held in
 
 

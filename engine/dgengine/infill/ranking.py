@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,15 +10,13 @@ import torch
 from torch import Tensor
 
 from dgengine.infill.passage import Passage
+from dgengine.infill.seams import repeated as repeated
 
 LOOKED_AT: Final = 32  # tokens behind the last hole whose likelihood counts
 NEAR: Final = 6  # tokens behind each hole that tell most of the seam
 GATE: Final = 1.5  # nats a token that these may be less likely than they were
 REPEAT: Final = 1.0  # nats for each word that is said twice across a seam
 SHARE: Final = 1 / 12  # of the likelihood of what fills the holes, beside that of a token behind them
-_MOST_REPEATED = 6
-_WORD = re.compile(r"\w+|[^\w\s]")
-_SAID = re.compile(r"[\w.,;:!?]")
 
 Score = Callable[[Sequence[int]], Tensor]
 """Causal log-probabilities float32 [T] of ids that follow what the cache holds."""
@@ -85,24 +82,3 @@ def score(reading: Reading, twice: int, doubt: float) -> float:
 
 def _mean(logs: Tensor, places: list[int]) -> float:
     return float(logs[torch.tensor(places)].mean()) if places else 0.0
-
-
-def repeated(before: str, inside: str, after: str) -> int:
-    """Words said twice in a row across the seams: the end of one side and the beginning of the other.
-
-    A full stop or comma alone counts too, a bracket alone does not; nor does what one part repeats within itself.
-    """
-    reach = 40 * _MOST_REPEATED
-    left, right = _words(before[-reach:]), _words(after[:reach])
-    return _overlap(left, _words(inside[:reach])) + _overlap(_words(inside[-reach:]), right)
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
-
-
-def _overlap(left: list[str], right: list[str]) -> int:
-    for count in range(min(len(left), len(right), _MOST_REPEATED), 0, -1):
-        if left[-count:] == right[:count] and (count > 1 or _SAID.match(right[0])):
-            return count
-    return 0

@@ -102,6 +102,13 @@ def splice(text: str, spans: Sequence[Range], replacements: Iterable[str]) -> st
     return "".join([*parts, text[end:]])
 
 
+def fitted(text: str, document: str) -> str:
+    """`text` with the line ends of a document that has one kind of them."""
+    if "\r\n" in document and document.count("\n") == document.count("\r\n"):
+        return text.replace("\r\n", "\n").replace("\n", "\r\n")
+    return text
+
+
 def _ranges(ranges: Iterable[Range]) -> tuple[Range, ...]:
     return tuple((int(start), int(stop)) for start, stop in ranges)
 

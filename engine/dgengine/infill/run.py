@@ -11,11 +11,13 @@ from dgengine.control import Control
 from dgengine.errors import InfillError, NumericsError
 from dgengine.events import Block, Candidate, Done, Event, Hole, Prefill, Step
 from dgengine.infill import ranking
-from dgengine.infill.canvas import HoleCanvas, Layout, kept_before, lay_out, most_open, open_layout, replacements
+from dgengine.infill.canvas import HoleCanvas
+from dgengine.infill.layout import Layout, kept_before, lay_out, most_open, open_layout, replacements
 from dgengine.infill.lengths import pool
 from dgengine.infill.passage import Passage, cut_out
 from dgengine.infill.prompt import marked, only_marked, prompt
-from dgengine.infill.request import InfillRequest, Range, splice
+from dgengine.infill.request import InfillRequest, Range, fitted, splice
+from dgengine.infill.seams import said_twice
 from dgengine.infill.splicing import Anchor
 from dgengine.infill.vocabulary import vocabulary
 from dgengine.sampling import ResolvedSampling
@@ -485,7 +487,7 @@ class Infill:
         reading = read(filled)
         empty = read([() for _ in passage.openings])
         before = read([passage.ids[opening.first : opening.last] for opening in passage.openings])
-        twice = _repeats(passage, written)
+        twice = said_twice(passage, written)
         seam = reading.behind - empty.behind
         score = ranking.score(reading, twice, doubt)
         joins = not twice and reading.near >= min(before.near, empty.near) - ranking.GATE
@@ -494,20 +496,3 @@ class Infill:
         return Outcome(
             candidate, texts, joins, score, seam, reading.fluency, tokens, steps, seconds, method, converged
         )  # fmt: skip
-
-
-def _repeats(passage: Passage, written: Sequence[str]) -> int:
-    """Words that are said twice across the seams of a passage."""
-    total = 0
-    for number, ((start, stop), text) in enumerate(zip(passage.spans, written, strict=True)):
-        before = passage.text[passage.spans[number - 1][1] if number else 0 : start]
-        end = passage.spans[number + 1][0] if number + 1 < len(written) else len(passage.text)
-        total += ranking.repeated(before, text, passage.text[stop:end])
-    return total
-
-
-def fitted(text: str, document: str) -> str:
-    """`text` with the line ends of a document that has one kind of them."""
-    if "\r\n" in document and document.count("\n") == document.count("\r\n"):
-        return text.replace("\r\n", "\n").replace("\n", "\r\n")
-    return text

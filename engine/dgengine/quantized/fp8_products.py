@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import torch
@@ -17,9 +18,10 @@ from dgengine.errors import described
 from dgengine.quantized.base import Quantized
 from dgengine.quantized.fp8 import LARGEST, Fp8
 from dgengine.quantized.matrices import QuantizedLinear
+from dgengine.trials import relative_error
+from dgkernels.tiles import FP8
 
 _MULTIPLE: Final = 16  # of which both sides of a matrix must be one, for the tensor cores
-_CAPABILITY: Final = (8, 9)
 _TOLERANCE: Final = 0.06  # relative; rounding to three bits of fraction makes 0.027 on each side
 _TRIED: Final = 24  # rows
 
@@ -53,10 +55,39 @@ class Fp8Linear:
 
 def _product(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
     """[N, I] times codes [O, I] with scales [1, O] -> [N, O]."""
+    rows, factors = _by_kernel(x) if _kernel_runs(x.device) else _by_torch(x)
+    return torch._scaled_mm(rows, codes.t(), scale_a=factors, scale_b=scales, out_dtype=x.dtype)
+
+
+def _by_kernel(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes [N, I] and scales [N, 1] of activations, in one launch."""
+    from dgkernels.eights import quantise_rows
+
+    rows = quantise_rows(x)
+    return rows.codes, rows.scales.unsqueeze(1)
+
+
+def _by_torch(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, in seven."""
     peaks = x.abs().amax(dim=-1, keepdim=True).float().clamp_(min=torch.finfo(torch.float32).tiny * LARGEST)
     factors = peaks / LARGEST
-    rows = (x / factors).clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
-    return torch._scaled_mm(rows, codes.t(), scale_a=factors, scale_b=scales, out_dtype=x.dtype)
+    return (x / factors).clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn), factors
+
+
+@cache
+def _kernel_runs(device: torch.device) -> bool:
+    """Whether the kernel runs on this device and gives what torch does, for numbers drawn at random."""
+    from dgkernels import support
+
+    if support.why_not(device) is not None or support.capability_of(device) < FP8:
+        return False
+    x = torch.randn(_TRIED, 64, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    try:
+        (codes, scales), (wanted, factors) = _by_kernel(x), _by_torch(x)
+        error = relative_error(codes.float() * scales, wanted.float() * factors)
+    except Exception:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
+        return False
+    return error < _TOLERANCE / 6  # of numbers that lie between two codes, either may be taken for the nearer
 
 
 def joined(parts: Sequence[Quantized]) -> Fp8 | None:
@@ -77,14 +108,13 @@ def why_not(matrix: Fp8, dtype: torch.dtype) -> str | None:
         return "they are for bfloat16"
     if any(side % _MULTIPLE for side in matrix.shape):
         return f"a matrix of {matrix.shape[0]} x {matrix.shape[1]} does not fit tensor cores"
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _CAPABILITY:
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < FP8:
         return "this GPU has no FP8"
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(_TRIED, matrix.shape[1], generator=generator).to(device, dtype)
     try:
         with torch.inference_mode():
-            found, wanted = Fp8Linear.of(matrix)(x).float(), QuantizedLinear(matrix)(x).float()
-            error = float((found - wanted).norm() / wanted.norm())
+            error = relative_error(Fp8Linear.of(matrix)(x), QuantizedLinear(matrix)(x).float())
     except Exception as failure:  # noqa: BLE001 - what this torch cannot do here is not used
         return f"torch refuses ({described(failure)})"
     return None if error < _TOLERANCE else f"the products are wrong by {error:.1%} here"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dgengine.chat import ChatTokenizer
 from dgengine.engine import built_in_path
 from dgengine.errors import InfillError
-from dgengine.infill.canvas import replacements
+from dgengine.infill.layout import replacements
 from dgengine.infill.passage import Passage, cut_out
 
 WIDE = (10**6, 10**6)

@@ -241,9 +241,7 @@ def test_an_empty_directory_is_taken(plain: Path, tmp_path: Path) -> None:
     load_model(convert(plain, tmp_path / "new"))
 
 
-def test_the_present_directory_and_a_link_to_one(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_present_directory_and_a_link_to_one(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -255,9 +253,7 @@ def test_the_present_directory_and_a_link_to_one(
     assert (there / "config.json").is_file() and (tmp_path / "link").is_symlink()
 
 
-def test_a_directory_in_use_is_told_of_at_once(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_in_use_is_told_of_at_once(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(_: Path) -> None:
         raise OSError(16, "Device or resource busy")
 
