@@ -17,12 +17,17 @@ import click
 from click.shell_completion import CompletionItem
 
 from dgchat import __version__
+from dgchat.bench_options import ONLY as BENCH_ONLY
+from dgchat.bench_options import bench_options, check_bench_options
 from dgchat.exits import Exit, Failure
+from dgchat.image_options import check_image_options, image_options
 from dgchat.infill_options import ONLY as INFILL_ONLY
 from dgchat.infill_options import check_infill_options, infill_options, write_help
 from dgchat.model_options import ONLY as MODEL_ONLY
 from dgchat.model_options import check_model_options, model_options
 from dgchat.precisions import PRECISIONS
+from dgchat.server_options import ONLY as SERVER_ONLY
+from dgchat.server_options import server_options
 from dgchat.trace_options import FORMATS, ONLY, check_options, trace_options
 
 if TYPE_CHECKING:
@@ -50,7 +55,10 @@ Subcommands:
                                     the full model in 4 bits (18.8 GB)
   dgchat rm NAME                    removes a model that was fetched
   dgchat convert SRC DST            writes a bf16 model again with its experts in 4 bits (NVFP4)
+  dgchat key set URL                keeps the key of a server in the keyring; also rm URL, list
   dgchat doctor                     what this machine has, which models fit it, how to mend it
+  dgchat bench                      measures how fast a model answers here, and keeps the figures;
+                                    bench --compare sets the last two runs side by side
   dgchat completion bash|zsh|fish   a script that completes dgchat's words
 
 \b
@@ -58,6 +66,7 @@ Examples:
   dgchat "Tell me a story about a fox and a lantern."
   dgchat --watch "Write a Python function that adds two numbers."
   cat notes.txt | dgchat "What is this about?"
+  dgchat --model nvfp4 --image fox.jpg "What is on this picture?"
   dgchat --trace fox.npz "Describe a fox." && dgchat replay fox.npz --export fox.html
   dgchat --seed 7 --json "What is 12 plus 5?"
   dgchat infill story.txt --match "a red kite" --instruction "something blue" --write
@@ -106,7 +115,10 @@ class _Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options of traces, of rewriting and of models under headings of their own."""
-        owners = {"Traces": ONLY, "Rewriting": INFILL_ONLY, "Models": MODEL_ONLY}
+        owners = {
+            "Engines": SERVER_ONLY, "Traces": ONLY, "Rewriting": INFILL_ONLY, "Models": MODEL_ONLY,
+            "Measuring": BENCH_ONLY,
+        }  # fmt: skip
         groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in owners}}
         for parameter, record in self._options(ctx):
             found = (heading for heading, names in owners.items() if parameter.name in names)
@@ -136,11 +148,15 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
             ("pull", "fetches a model"),
             ("rm", "removes a model that was fetched"),
             ("convert", "writes a model again in 4 bits"),
+            ("key", "keys of servers, in the keyring"),
             ("doctor", "what this machine has, and which models fit it"),
+            ("bench", "how fast a model answers here"),
             ("completion", "a completion script"),
         )
     elif words == ["completion"]:
         choices = [(shell, "") for shell in _SHELLS]
+    elif words == ["key"]:
+        choices = [(verb, "") for verb in ("set", "rm", "list")]
     elif words == ["history"]:
         choices = [(verb, "") for verb in ("list", "search", "resume", "show", "export", "rename", "delete", "restore")]
     elif words[:2] == ["history", "export"] and len(words) == 3:
@@ -153,6 +169,11 @@ def _complete_words(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
         from dgchat.models.naming import names_for
 
         choices = names_for(words[0])
+    elif words[:1] == ["bench"]:
+        from dgchat.bench.runs import numbers
+        from dgchat.paths import bench_folder
+
+        choices = [(str(number), "") for number in numbers(bench_folder())]
     elif words == ["help"]:
         from dgchat.guide import entries, sections
 
@@ -181,19 +202,25 @@ def _complete_model(_: click.Context, __: click.Parameter, incomplete: str) -> l
 @click.option("--seed", type=click.IntRange(0, _MAX_SEED), metavar="N", help="The same seed gives the same answer.")
 @click.option("--max-tokens", type=_COUNT, metavar="N", help="The longest answer, in tokens.")
 @click.option("--steps", type=_COUNT, metavar="N", help="Denoising steps that a canvas may take.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, stats, model, seed, reason.")
-@click.option("--events", "as_events", is_flag=True, help="Print a JSON line for every event of the denoising.")
+@click.option("--thinking/--no-thinking", default=None, help="The model thinks before it answers, where it can.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, thinking, stats, ...")
+@click.option("--events", "as_events", is_flag=True, help="Print a JSON line for every event; texts hold thoughts too.")
 @click.option("-q", "--quiet", is_flag=True, default=None, help="No notes on stderr.")
 @click.option("--device", metavar="NAME", help="Where the model runs: auto, cpu, cuda, cuda:1.")
 @click.option(
-    "--precision", type=click.Choice(PRECISIONS), metavar="NAME",
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    metavar="NAME",
     help="Number format of the weights: auto, float32, bfloat16, nvfp4, fp8, nf4, nvfp4+fp8.",
 )
 @click.option("--context", type=_COUNT, metavar="N", help="Tokens of prompt and answer to make room for.")
 @click.option("--offline", is_flag=True, default=None, help="Never use the network.")
+@server_options
+@image_options
 @trace_options
 @infill_options
 @model_options
+@bench_options
 @click.version_option(__version__, message="dgchat %(version)s")
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_events: bool, **flags: Any) -> Exit:
@@ -204,6 +231,8 @@ def command(ctx: click.Context, /, words: tuple[str, ...], as_json: bool, as_eve
     check_options(first if is_subcommand else "", flags)
     check_infill_options(first if is_subcommand else "", flags)
     check_model_options(first if is_subcommand else "", flags)
+    check_bench_options(first if is_subcommand else "", flags)
+    check_image_options(first if is_subcommand else "", flags)
     if is_subcommand:
         return _SUBCOMMANDS[first](words[1:], {**flags, "json": as_json, "events": as_events})
     if as_json and as_events:
@@ -227,7 +256,8 @@ def _answer(words: Sequence[str], flags: dict[str, Any], mode: Mode) -> Exit:
     from dgchat.inline.answer import Request, answer
 
     trace = Path(flags["trace"]) if flags["trace"] else None
-    return answer(Request(prompt, settings, mode, trace, bool(flags["force"]), flags["top_k"] or 0))
+    images = tuple(map(Path, flags["image"]))
+    return answer(Request(prompt, settings, mode, trace, bool(flags["force"]), flags["top_k"] or 0, images))
 
 
 def _chat(flags: dict[str, Any], resume: int | None = None) -> Exit:
@@ -236,7 +266,7 @@ def _chat(flags: dict[str, Any], resume: int | None = None) -> Exit:
     settings = _settings(flags)
     from dgchat.app.chat import chat
 
-    return chat(settings, resume)
+    return chat(settings, resume, tuple(map(Path, flags["image"])))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
@@ -338,10 +368,23 @@ def _convert(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     return convert(words, _settings(flags))
 
 
+def _key(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.key_command import key
+
+    return key(words, _settings(flags))
+
+
 def _doctor(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     from dgchat.doctor import doctor
 
     return doctor(words, bool(flags["json"]), _settings(flags).quiet)
+
+
+def _bench(words: Sequence[str], flags: dict[str, Any]) -> Exit:
+    from dgchat.bench.command import bench, order_of
+
+    order = order_of(words, flags)
+    return bench(order, _settings(flags))
 
 
 def _completion(words: Sequence[str], _: dict[str, Any]) -> Exit:
@@ -367,7 +410,9 @@ _SUBCOMMANDS: dict[str, Callable[[Sequence[str], dict[str, Any]], Exit]] = {
     "pull": _pull,
     "rm": _rm,
     "convert": _convert,
+    "key": _key,
     "doctor": _doctor,
+    "bench": _bench,
     "completion": _completion,
 }
 

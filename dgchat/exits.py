@@ -54,6 +54,9 @@ def _memory_sentence(error: BaseException) -> str:
 
 def of_engine(error: Exception) -> Failure | None:
     """The failure that an error from the engine stands for; None when it is not one of the engine's own."""
+    if isinstance(error, Failure):
+        return error
+    from dgbackends import errors as servers
     from dgengine import errors, memory
 
     if memory.is_exhausted(error):
@@ -61,6 +64,10 @@ def of_engine(error: Exception) -> Failure | None:
     if not isinstance(error, errors.EngineError):
         return None
     codes = {
+        servers.ServerAddressError: Exit.USAGE,
+        servers.ServerRefusedError: Exit.INPUT,
+        servers.ServerUnusableError: Exit.MODEL,
+        servers.ServerKeyError: Exit.MODEL,
         errors.SamplingError: Exit.USAGE,
         errors.InsufficientMemoryError: Exit.ENGINE,
         errors.DeviceError: Exit.USAGE,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dgchat.exits import of_engine
+from dgchat.images.content import text_of
 from dgchat.mailbox import Answered as Answered
 from dgchat.mailbox import Failed as Failed
 from dgchat.mailbox import Loading as Loading
@@ -23,12 +24,15 @@ from dgchat.mailbox import Outlet as Outlet
 from dgchat.mailbox import Post as Post
 from dgchat.mailbox import Ready as Ready
 from dgchat.notes import bar
+from dgchat.offered import why_not
+from dgchat.opening import options_of, planned
 from dgchat.sanitize import clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend, BackendSession
     from dgchat.trace.steps import About, StepTrace
-    from dgengine import Control, Engine, Event, InfillRequest, Session
+    from dgengine import Control, Event, InfillRequest
 
 TRACED_BYTES: Final = 8 * 2**20  # of a longer answer only the newest steps can be seen again
 
@@ -57,12 +61,12 @@ def new_trace() -> StepTrace:
     return trace
 
 
-def about_of(engine: Engine, messages: Sequence[dict[str, Any]]) -> About:
+def about_of(engine: Backend, messages: Sequence[dict[str, Any]], thinking: bool = False) -> About:
     """What a trace says of an answer before its end."""
     from dgchat.trace.steps import About
 
-    asked = str(messages[-1].get("content", "")) if messages else ""
-    return About(engine.info.name, asked, ends=engine.eos_ids)
+    asked = text_of(messages[-1].get("content", "")) if messages else ""
+    return About(engine.info.name, asked, ends=engine.eos_ids, marks=engine.thought_marks, thinking=thinking)
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,20 @@ class EngineHost:
     """
 
     def __init__(
-        self, settings: Settings, notify: Callable[[], object], load: Callable[..., Engine] | None = None
+        self, settings: Settings, notify: Callable[[], object], load: Callable[..., Backend] | None = None
     ) -> None:
-        """`load` opens an engine, by default `Engine.load` of dgengine."""
+        """`load` opens an engine, by default `open_backend` of dgbackends."""
         self._outlet = Outlet(notify)
         self._posting: Outlet | None = None  # that of the turn being answered, where it has one of its own
         self._settings = settings
         self._load = load
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs.put(self._open)  # before anything that is asked, also before `start`
-        self._engine: Engine | None = None
+        self._engine: Backend | None = None
         self._wanted = 0  # how many models have been asked for, and the number of the one that is loaded
         self._loaded = -1
-        self._session: Session | None = None
-        self._rewriter: Session | None = None  # apart, so that a rewrite does not push the chat out of the cache
+        self._session: BackendSession | None = None
+        self._rewriter: BackendSession | None = None  # apart, so that a rewrite does not push the chat out of the cache
         self._turn: _Turn | None = None  # the latest one, and how many there were
         self._turns = 0
         self._running = 0  # the number of the turn being answered; 0 while there is none
@@ -121,7 +125,7 @@ class EngineHost:
         return self._outlet.mailbox
 
     @property
-    def engine(self) -> Engine | None:
+    def engine(self) -> Backend | None:
         """The engine, once it is loaded."""
         return self._engine
 
@@ -283,18 +287,14 @@ class EngineHost:
         def progress(stage: str, done: float) -> None:
             if wanted != self._wanted:
                 raise _Superseded  # a download ends by that, too
-            self._tell_progress(settings.model, stage, done)
+            self._tell_progress(plan.label, stage, done)
 
-        self._put(Loading(f"loading {settings.model}"))
-        load = self._load
-        if load is None:
-            import dgengine
+        plan = planned(settings)
+        self._put(Loading(f"loading {plan.label}"))
+        from dgbackends.opening import open_backend
 
-            load = dgengine.Engine.load
-        engine = load(
-            settings.model, device=settings.device, precision=settings.precision, context=settings.context,
-            offline=settings.offline, progress=progress,
-        )  # fmt: skip
+        load: Callable[..., Backend] = self._load or open_backend
+        engine = load(plan.model, **options_of(settings, plan), progress=progress)
         if wanted != self._wanted:
             return  # another one is the next job, for which there has to be room
         self._engine, self._loaded = engine, wanted
@@ -319,10 +319,11 @@ class EngineHost:
             return  # Loading failed, and the screen was told so.
         self._running = turn.number
         ids = engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
-        sampling = replace(sampling_of(self._settings), on_limit="ask" if turn.asks else "commit")
+        asks = turn.asks and why_not(engine, "limits") is None
+        sampling = replace(sampling_of(self._settings), on_limit="ask" if asks else "commit")
         last = 0.0
         turn.trace.speller = engine.spell
-        turn.trace.about = about_of(engine, turn.messages)
+        turn.trace.about = about_of(engine, turn.messages, turn.thinking)
         if turn.again is not None:
             ids.extend(turn.again.head)
             for place, token in turn.again.pins.items():

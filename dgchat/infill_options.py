@@ -30,7 +30,10 @@ _ABOUT: Final = (
     "through it."
 )
 # What of dgchat's own options has a part in it; some mean something of their own.
-_GENERAL: Final = ("watch", "model", "seed", "steps", "as_json", "quiet", "device", "precision", "context", "offline")
+_GENERAL: Final = (
+    "watch", "model", "seed", "steps", "as_json", "quiet", "device", "precision", "context",
+    "offline", "backend", "server", "insecure_http", "server_timeout",
+)  # fmt: skip
 _OWN_HELP: Final = {
     "force": "With --write: even what does not join.",
     "watch": "Show it resolve in place, on a terminal.",

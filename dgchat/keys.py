@@ -32,6 +32,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "stop": Key("escape", "stop the answer, and keep what stands", "answers", "Stop"),
     "again": Key("ctrl+r,f5", "answer again, as another branch", "answers"),
     "edit": Key("f8", "ask the last question otherwise, as another branch", "answers"),
+    "thoughts": Key("alt+t", "unfold what the model thought before an answer, or fold it", "answers"),
     "previous-branch": Key("alt+left", "go to the branch before", "answers"),
     "next-branch": Key("alt+right", "go to the branch after", "answers"),
     "copy-answer": Key("f6", "copy the last answer", "answers"),

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from dgengine import Engine, Event
+    from dgbackends.protocol import Backend
+    from dgengine import Event
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Loading:
 class Ready:
     """The model is loaded."""
 
-    engine: Engine
+    engine: Backend
 
 
 @dataclass(frozen=True)

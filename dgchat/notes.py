@@ -20,6 +20,11 @@ class Notes:
         self._transient = stream.isatty() if transient is None else transient
         self._waiting = False
 
+    @property
+    def stream(self) -> TextIO:
+        """Where the notes go."""
+        return self._stream
+
     def say(self, text: str) -> None:
         """One sentence for the reader."""
         if not self._quiet:
@@ -76,6 +81,9 @@ def summary(done: Done) -> str:
     """One line about how an answer came about."""
     stats = done.stats
     steps = sum(stats.steps_per_block)
+    if not steps:  # an engine that tells no steps
+        blocks = plural(stats.blocks, "block")
+        return f"{plural(stats.tokens, 'token')} in {blocks}, {stats.tokens_per_second:,.0f} a second"
     return (
         f"{plural(stats.tokens, 'token')} in {plural(steps, 'step')}, {plural(stats.blocks, 'block')}: "
         f"{stats.tokens_per_forward:.1f} tokens per forward, {stats.ms_per_step:.1f} ms per step"

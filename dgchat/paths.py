@@ -20,6 +20,16 @@ def history_file() -> Path:
     return Path(_folder("data")) / "history.db"
 
 
+def images_folder() -> Path:
+    """The copies of images of kept chats, beside the database."""
+    return history_file().with_name("images")
+
+
+def bench_folder() -> Path:
+    """What `dgchat bench` has measured, beside the database."""
+    return history_file().with_name("bench")
+
+
 def remembered_file() -> Path:
     """What the app remembers from one start to the next: `$XDG_STATE_HOME/dgchat/remembered.json` or the like."""
     return Path(_folder("state")) / "remembered.json"

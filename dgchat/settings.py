@@ -17,6 +17,7 @@ from dgchat import keys as key_table
 from dgchat.exits import Exit, Failure
 from dgchat.precisions import PRECISIONS
 from dgchat.sanitize import clean_line
+from dgchat.server_options import BACKENDS, LONGEST, shown_address
 
 Value: TypeAlias = str | int | float | bool | None
 _MAX_SEED = 2**63 - 1
@@ -61,6 +62,8 @@ _COUNT = _whole(1, 10**9, "a whole number from 1 to 1000000000")
 _SEED = _whole(0, _MAX_SEED, "a whole number from 0 to 2**63 - 1")
 _PACE = Kind("a number from 0 to 1000", _is_pace, float)
 _COLORS = Kind("one of " + ", ".join(COLORS), lambda value: value in COLORS, str)
+_BACKEND = Kind("one of " + ", ".join(BACKENDS), lambda value: value in BACKENDS, str)
+_PATIENCE = _whole(1, LONGEST, f"a whole number of seconds from 1 to {LONGEST}")
 _PRECISION = Kind("one of " + ", ".join(PRECISIONS), lambda value: value in PRECISIONS, str)
 
 
@@ -89,10 +92,15 @@ SETTINGS = (
     Setting("device", "model", "device", _NAME, "auto", "auto, cpu, cuda, cuda:1, ..."),
     Setting("precision", "model", "precision", _PRECISION, "auto", ", ".join(PRECISIONS)),
     Setting("context", "model", "context", _COUNT, None, "tokens of prompt and answer, at most"),
-    Setting("offline", "model", "offline", _FLAG, False, "never fetch a model"),
+    Setting("offline", "model", "offline", _FLAG, False, "never use the network"),
+    Setting("backend", "model", "backend", _BACKEND, "embedded", "the engine: " + ", ".join(BACKENDS)),
+    Setting("server", "server", "url", _NAME, None, "a vLLM server to ask; its key: dgchat key set URL"),
+    Setting("insecure_http", "server", "insecure_http", _FLAG, False, "allow http:// to another machine"),
+    Setting("server_timeout", "server", "timeout", _PATIENCE, 300, "seconds that a server may be silent"),
     Setting("seed", "sampling", "seed", _SEED, None, "the same seed gives the same answer"),
     Setting("max_tokens", "sampling", "max_tokens", _COUNT, None, "longest answer, in tokens"),
     Setting("steps", "sampling", "steps", _COUNT, None, "denoising steps that a canvas may take"),
+    Setting("thinking", "sampling", "thinking", _FLAG, False, "the model thinks before it answers, where it can"),
     Setting("watch", "ui", "watch", _FLAG, False, "show the canvas resolve, on a terminal"),
     Setting("quiet", "ui", "quiet", _FLAG, False, "no notes on stderr"),
     Setting("system", "ui", "system", _TEXT, None, "a system prompt"),
@@ -105,7 +113,7 @@ SETTINGS = (
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 _BY_ENV = {setting.env: setting for setting in SETTINGS}
 # Read elsewhere, or set by click for completion: no settings.
-_OTHER_ENV = frozenset({"DGCHAT_DEBUG"})
+_OTHER_ENV = frozenset({"DGCHAT_DEBUG", "DGCHAT_SERVER_KEY"})
 
 
 @dataclass(frozen=True)
@@ -123,9 +131,14 @@ class Settings:
     precision: str
     context: int | None
     offline: bool
+    backend: str
+    server: str | None
+    insecure_http: bool
+    server_timeout: int
     seed: int | None
     max_tokens: int | None
     steps: int | None
+    thinking: bool
     watch: bool
     quiet: bool
     system: str | None
@@ -278,11 +291,17 @@ def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
 def report(settings: Settings) -> list[tuple[str, str, str, str]]:
     """For every setting, and every key of the user's own: name, value in TOML, where that comes from, what it means."""
     rows = [
-        (setting.name, _toml(getattr(settings, setting.field)), settings.sources[setting.field], setting.help)
-        for setting in SETTINGS
+        (setting.name, _shown(settings, setting), settings.sources[setting.field], setting.help) for setting in SETTINGS
     ]
     own = [(f"keys.{name}", _toml(keys), "file", key_table.KEYS[name].help) for name, keys in settings.keys.items()]
     return rows + own
+
+
+def _shown(settings: Settings, setting: Setting) -> str:
+    """A value; of a server's address nothing that may be a key, which has no place in it."""
+    value = getattr(settings, setting.field)
+    hides = setting.field == "server" and value is not None and shown_address(value) != value
+    return shown_address(value) if hides else _toml(value)
 
 
 def _toml(value: Value) -> str:

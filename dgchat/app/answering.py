@@ -12,10 +12,12 @@ from dgchat.app.drawing import Drawing
 from dgchat.app.messages import Answer
 from dgchat.app.panel import Panel, why_it_stopped
 from dgchat.history.records import NewAnswer
+from dgchat.offered import why_not
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.trace.steps import StepTrace
-    from dgengine import Block, Done, Engine, Step
+    from dgengine import Block, Done, Step
 
 MORE_STEPS = 16  # that are offered to a block that has not settled
 
@@ -30,11 +32,12 @@ class Answering:
     """
 
     def __init__(
-        self, turn: int, engine: Engine, most_steps: int, trace: StepTrace, head: Sequence[Sequence[int]] = ()
-    ) -> None:
-        """`trace`, `head`: as `Draft` takes them."""
+        self, turn: int, engine: Backend, most_steps: int, trace: StepTrace, head: Sequence[Sequence[int]] = (),
+        thinking: bool = False,
+    ) -> None:  # fmt: skip
+        """`trace`, `head`, `thinking`: as `Draft` takes them."""
         self.turn = turn
-        self.draft = Draft(engine, trace, head)
+        self.draft = Draft(engine, trace, head, thinking)
         self.widget: Answer | None = None
         self._engine = engine
         self._most_steps = most_steps
@@ -44,7 +47,8 @@ class Answering:
     async def step(self, drawing: Drawing) -> None:
         """Draws the newest step."""
         assert self.widget is not None  # the screen has made it
-        self._back_here = await self.widget.step(self.draft.trace, drawing)
+        steerable = why_not(self._engine, "pins") is None
+        self._back_here = await self.widget.step(self.draft.trace, drawing, steerable)
 
     def tell(self, step: Step, panel: Panel) -> str:
         """Shows the figures of a step; returns what to say of it."""
@@ -59,7 +63,9 @@ class Answering:
         """A block has ended, or waits. Returns what to say of it."""
         self._taken_back, self._back_here = self._taken_back + self._back_here, 0
         if self.widget is not None and shown:
-            await self.widget.block(self.draft.text)
+            await self.widget.block(self.draft.text, self.draft.thought)
+        if not block.steps:  # an engine that tells no steps
+            return f"block {block.block}, {notes.plural(len(block.tokens), 'token')}"
         steps = notes.plural(block.steps, "step")
         return f"block {block.block} {'settled' if block.converged else 'did not settle'} in {steps}"
 
@@ -110,8 +116,11 @@ def end_note(done: Done | None, draft: Draft, reason: str) -> str:
     if done is None:
         return "stopped by you" if reason == "cancelled" else ""
     if done.reason == "eos" and not draft.text.strip():
-        return "the model gave an empty answer; ask again for another one"
+        what = "only thought, and gave no answer" if draft.thought else "gave an empty answer"
+        return f"the model {what}; ask again for another one"
     figures = f"{draft.tokens_per_forward:.1f} tokens a forward, {draft.tokens_per_second:,.0f} tokens/s"
+    if not draft.steps:
+        figures = f"{done.stats.tokens_per_second:,.0f} tokens/s"
     said = why_it_stopped(done, draft)
     hint = f"; {notes.done_note(done)}" if done.reason == "length" else ""
     return said if done.reason == "cancelled" else f"{said}{hint} · {figures}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -21,29 +22,36 @@ from dgchat.app.chat_screen import ChatScreen
 from dgchat.app.commands import COMMANDS
 from dgchat.app.conversation import Conversation
 from dgchat.app.themed import ThemedApp
-from dgchat.exits import Exit, Failure
+from dgchat.exits import Exit, Failure, of_engine
 from dgchat.history.opening import Opened, open_history
+from dgchat.history.purging import copies_beside, purge
 from dgchat.history.store import Store
 from dgchat.host import EngineHost
 from dgchat.hush import screen_alone
+from dgchat.opening import VLLM, planned
 from dgchat.paths import history_file, log_file
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
-    from dgengine import Engine
+    from dgbackends.protocol import Backend
 
 _GARBAGE = (700, 10, 100)  # as is usual, but what has lasted is searched ten times less often: that takes a frame
 
 
-def chat(settings: Settings, resume: int | None = None) -> Exit:
-    """Runs the app until the user leaves it; `resume` is a chat of the history to go on with.
+def chat(settings: Settings, resume: int | None = None, images: Sequence[Path] = ()) -> Exit:
+    """Runs the app until the user leaves it.
+
+    Args:
+        resume: a chat of the history to go on with.
+        images: files that go with the first message.
 
     Raises:
-        Failure: there is no such chat (exit code 4), or the app ended by an error of its own.
+        Failure: there is no such chat, or a file is no image (exit code 4), or the app ended by an error of its own.
     """
+    _check_images(images)
     gc.set_threshold(*_GARBAGE)
     with screen_alone():
-        app = ChatApp(settings, _load, resume)
+        app = ChatApp(settings, _load, resume, images)
         try:
             app.run()
         finally:
@@ -53,14 +61,32 @@ def chat(settings: Settings, resume: int | None = None) -> Exit:
     return Exit.FINE
 
 
-def _load(*args: Any, **options: Any) -> Engine:
-    """`Engine.load`. What is there after it stays for good: the collector of garbage is not to search it again.
+def _check_images(images: Sequence[Path]) -> None:
+    """What is wrong with a file is told before there is a screen: there, what the model says of itself follows at once.
+
+    Raises:
+        Failure: exit code 4.
+    """
+    if not images:
+        return
+    from dgchat.images.attaching import attach
+    from dgengine.errors import ImageError
+
+    try:
+        for path in images:
+            attach(path)
+    except ImageError as error:
+        raise of_engine(error) or error from None
+
+
+def _load(*args: Any, **options: Any) -> Backend:
+    """`open_backend`. What is there after it stays for good: the collector of garbage is not to search it again.
 
     To go through the objects of a toolkit, or of torch, takes longer than a frame.
     """
-    import dgengine
+    from dgbackends.opening import open_backend
 
-    engine = dgengine.Engine.load(*args, **options)
+    engine = open_backend(*args, **options)
     gc.collect()
     gc.freeze()
     return engine
@@ -72,13 +98,18 @@ class ChatApp(ThemedApp):
     BINDINGS: ClassVar[list[BindingType]] = [bind("commands", "command_palette"), bind("quit")]
 
     def __init__(
-        self, settings: Settings, load: Callable[..., Engine] | None = None, resume: int | None = None
+        self,
+        settings: Settings,
+        load: Callable[..., Backend] | None = None,
+        resume: int | None = None,
+        images: Sequence[Path] = (),
     ) -> None:
-        """`load` opens an engine, by default `Engine.load`.
+        """`load` opens an engine, by default `open_backend`; `images` go with the first message.
 
         Raises:
-            Failure: `resume` is no chat.
+            Failure: `resume` is no chat, or the settings do not go together.
         """
+        label = planned(settings).label
         self.remembered = memory.load()
         super().__init__(self.remembered.over(settings))
         self._early: list[events.Event] | None = []  # keys that have come before the first frame; None after it
@@ -86,8 +117,10 @@ class ChatApp(ThemedApp):
         self.store = opened.store
         self._opened = opened
         self._resume = self._known(resume)
+        self._images = list(images)
         self.host = EngineHost(self.settings, self._mail, load)
-        conversation = Conversation(self.store, self.settings.model, self.settings.system, self.trouble)
+        self._copies = copies_beside(self.store)
+        conversation = Conversation(self.store, label, self.settings.system, self.trouble, self._copies)
         self.chat = ChatScreen(self, conversation)
 
     def _known(self, chat: int | None) -> int | None:
@@ -143,8 +176,11 @@ class ChatApp(ThemedApp):
         if self._resume is not None:
             await self.chat.open_chat(self._resume)
         self.host.start()
+        await self.chat.attach(self._images)
         await self._take_early_keys()
-        if not self.remembered.welcomed and self.settings.sources["model"] != "command line":
+        purge(self.store, self._copies)
+        asked = self.settings.sources["model"] == "command line" or not planned(self.settings).is_default
+        if not self.remembered.welcomed and not asked:
             self.remember(welcomed=True)
             from dgchat.app.screens import WelcomeScreen
             from dgchat.machine import probe
@@ -152,9 +188,12 @@ class ChatApp(ThemedApp):
             self.push_screen(WelcomeScreen(lambda: probe.find()))
 
     def use_model(self, name: str) -> None:
-        """Loads another model in the place of this one."""
+        """Loads another model in the place of this one; one of this machine in the place of a server's."""
         sources = {**self.settings.sources, "model": "the chat"}
         self.settings = replace(self.settings, model=name, sources=sources)
+        if planned(self.settings).backend == VLLM:
+            sources |= {"backend": "the chat"}
+            self.settings = replace(self.settings, backend="embedded", server=None, sources=sources)
         self.host.use(self.settings)
 
     def on_unmount(self) -> None:
@@ -185,7 +224,7 @@ class ChatApp(ThemedApp):
         if screen is not self.chat:
             return
         for name, command in COMMANDS.items():
-            if command.takes in ("", "[NAME]", "[TEXT]"):
+            if not command.takes or command.takes in ("[NAME]", "[TEXT]", "[on|off]"):
                 yield SystemCommand(f"/{name}", command.help, self._runner(name))
 
     def _runner(self, name: str) -> Callable[[], None]:

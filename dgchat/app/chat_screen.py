@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from textual.widgets import Footer, Static
 from dgchat import notes
 from dgchat.app.answering import MORE_STEPS, Answering, end_note
 from dgchat.app.bindings import bind
-from dgchat.app.chats_screen import ChatsScreen
-from dgchat.app.commands import COMMANDS, choices
+from dgchat.app.commands import ALIASES, COMMANDS, choices
 from dgchat.app.completing import Candidate, complete
 from dgchat.app.composer import Composer
 from dgchat.app.conversation import Conversation
 from dgchat.app.copying import CodeBlocks
 from dgchat.app.drawing import Drawing
 from dgchat.app.files import FileError, split_files, with_files
+from dgchat.app.images_screen import ImagesScreen
 from dgchat.app.keeping import told
 from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
 from dgchat.app.panel import Panel
@@ -37,12 +38,15 @@ from dgchat.app.turns import in_turn
 from dgchat.canvas.state import Mode
 from dgchat.history.records import Message
 from dgchat.host import Again, Answered, Failed, Loading, Post, Ready
+from dgchat.offered import why_no_action, why_not
+from dgchat.opening import planned
 from dgchat.sanitize import clean, clean_line
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.app.chat import ChatApp
     from dgchat.trace.steps import StepTrace
-    from dgengine import Engine, Event
+    from dgengine import Event
 
 _FRAME = 1 / 60  # seconds between looks into the mailbox
 _FIGURES = 0.1  # seconds between looks at the figures beside the canvas
@@ -50,12 +54,12 @@ _MOST_BEHIND = 1.0  # seconds for which a terminal that is slow to take a frame 
 _MOST_LATE = 0.1  # seconds more, where frames take longer than that to draw
 _PANEL_FROM = 100  # columns
 _KEYS = (
-    "stop again edit previous-branch next-branch copy-answer copy-code rewrite watch mode panel canvas page-up"
+    "stop again edit thoughts previous-branch next-branch copy-answer copy-code rewrite watch mode panel canvas page-up"
     " page-down bottom new history theme help"
 ).split()
 
 
-class ChatScreen(ChatsScreen):
+class ChatScreen(ImagesScreen):
     """A conversation, and the answer that is being written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [bind(name) for name in _KEYS]
@@ -77,14 +81,14 @@ class ChatScreen(ChatsScreen):
         super().__init__()
         self._desk = desk
         self._conversation = conversation
-        self._engine: Engine | None = None
+        self._engine: Backend | None = None
         self._answering: Answering | None = None
         self._asked = 0  # the turn that is awaited; 0 for none
         self._kept_blocks = 0  # of an answer that forms anew, those that stay
         self._watch = desk.settings.watch
         self._mode = Mode(desk.settings.colors)
         self._panel_wanted = desk.remembered.panel is not False
-        self._thinking = False
+        self._thinking = desk.settings.thinking
         self._editing: Message | None = None
         self._blocks = CodeBlocks()
         self._rewritten = CodeBlocks()
@@ -151,7 +155,8 @@ class ChatScreen(ChatsScreen):
         if self._engine is not None:
             info = self._engine.info
             size = f"{info.parameters / 1e9:,.1f} B" if info.parameters >= 1e9 else f"{info.parameters / 1e6:,.1f} M"
-            parts += [clean_line(info.name), f"{size} parameters", f"{info.device} {info.precision}"]
+            parts += [clean_line(info.name), f"{size} parameters" if info.parameters else ""]
+            parts += [f"{info.device} {info.precision}".strip()]
         parts.append(clean_line(self._conversation.title))
         self.query_one("#title", Static).update(" · ".join(filter(None, parts)))
 
@@ -167,6 +172,8 @@ class ChatScreen(ChatsScreen):
         text = clean(sent.text).strip()
         if not text:
             await self._more_steps()
+            if self.composer.images and not self._asked:
+                self.say("write a question to go with the image; Enter sends both")
         elif (command := _command(text)) is not None:
             await self._run_command(*command)
         elif self._asked:
@@ -184,14 +191,22 @@ class ChatScreen(ChatsScreen):
         except FileError as error:
             self._refuse(text, str(error))
             return
+        images = self.composer.images
+        reason = await self.why_not_see() if images else None
+        if reason is not None:
+            self._refuse(text, f"{reason} Take the image away, or choose another model: /models.")
+            return
         editing, self._editing = self._editing, None
         if editing is not None and editing in self._conversation.path:
-            self._conversation.edit(editing, clean(message))
+            self._conversation.edit(editing, clean(message), images)
             await self._rebuild()
         else:
             replaced = bool(self._conversation.path) and self._conversation.path[-1].role == "user"
-            question = self._conversation.ask(clean(message))
+            question = self._conversation.ask(clean(message), images)
             await (self._rebuild() if replaced else self.transcript.show(Question(question)))
+        if images:
+            await asyncio.to_thread(self._conversation.keep_copies, images)  # a large one takes a while
+        await self.composer.take_images_away()
         self.transcript.bottom()
         self._await_answer()
 
@@ -200,7 +215,7 @@ class ChatScreen(ChatsScreen):
         if self._unloaded:
             self._load_again()
         self._kept_blocks = again.blocks if again is not None else 0
-        messages = self._conversation.messages()
+        messages = self.messages_to_ask()
         self._asked = self._desk.host.ask(messages, self._thinking, asks=True, again=again, trace=trace)
         self.say("reading" if self._engine is not None else "waiting for the model")
         self._title()
@@ -210,12 +225,20 @@ class ChatScreen(ChatsScreen):
         self.composer.remember([_words_of(item) for item in self._conversation.path if item.role == "user"])
 
     async def _run_command(self, name: str, words: str) -> None:
-        command = COMMANDS.get(name)
+        command = COMMANDS.get(ALIASES.get(name, name))
         if command is None:
             self._refuse(" ".join(filter(None, [f"/{name}", words])), f"there is no command /{name}; /help lists them")
             return
+        reason = why_no_action(self._engine, command.action)
+        if reason is not None:
+            self.say(reason)
+            return
         words_of = f"({words!r})" if command.takes else ""
         await self.run_action(f"screen.{command.action}{words_of}" if command.action != "quit" else "app.quit")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys for what the engine cannot do are not offered; the panel says why."""
+        return why_no_action(self._engine, action) is None
 
     @on(Command)
     async def command(self, command: Command) -> None:
@@ -260,16 +283,19 @@ class ChatScreen(ChatsScreen):
         self._engine, self._unloaded = None, False
         self._title()
 
-    async def _loaded(self, engine: Engine) -> None:
+    async def _loaded(self, engine: Backend) -> None:
         self._engine = engine
         self._title()
         self.say("reading" if self._asked else "ready: write below, Enter sends")
-        if self._thinking:  # wished before it was known whether the model can
-            self.action_think("on")
+        self.panel.explain(why_not(engine, "drafts"))
+        self.refresh_bindings()
+        self.check_thinking()  # which may have been wished before it was known whether the model can
+        if self.composer.images:
+            await self.tell_attached()
         for note in engine.info.notes:
             await self.transcript.show(Remark(note))
         settings = self._desk.settings
-        if settings.sources["model"] == "default" and not settings.quiet:
+        if settings.sources["model"] == "default" and planned(settings).is_default and not settings.quiet:
             await self.transcript.show(Remark("pocket answers; /models shows the full model, and fetches it"))
 
     async def _failed(self, text: str, details: str) -> None:
@@ -323,8 +349,9 @@ class ChatScreen(ChatsScreen):
             sampling = sampling_of(self._desk.settings).resolve(self._engine.generation_config)
             trace = self._desk.host.trace
             self._answering = Answering(
-                self._asked, self._engine, sampling.max_denoising_steps, trace, heads(trace, self._kept_blocks)
-            )
+                self._asked, self._engine, sampling.max_denoising_steps, trace, heads(trace, self._kept_blocks),
+                trace.about.thinking,
+            )  # fmt: skip
         return self._answering
 
     async def _place(self, answering: Answering) -> None:
@@ -407,6 +434,7 @@ class ChatScreen(ChatsScreen):
         if self._editing is not None:
             self._editing = None
             self.composer.clear()
+            await self.composer.take_images_away()
             self.say("")
         elif self._asked:
             self._desk.host.stop()
@@ -436,7 +464,8 @@ class ChatScreen(ChatsScreen):
             self._await_answer(again, trace)
             self.composer.editor.focus()
 
-    def action_edit(self) -> None:
+    @in_turn
+    async def action_edit(self) -> None:
         """Puts the chosen question, or the last one, into the composer; sent, it is a branch."""
         chosen = self.focused
         question = chosen.message if isinstance(chosen, Question) else None
@@ -449,6 +478,7 @@ class ChatScreen(ChatsScreen):
             self._editing = question or asked[-1]
             self.composer.fill(_words_of(self._editing))
             self.say("Enter asks it as another branch, Esc leaves it as it is")
+            await self.attach_again(self._editing.images)
 
     @in_turn
     async def action_previous_branch(self) -> None:

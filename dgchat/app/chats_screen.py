@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from dgchat import notes
 from dgchat.app.exporting import ExportError, write_chat
 from dgchat.app.keeping import told
+from dgchat.app.messages import Answer
 from dgchat.app.steps_screen import StepsScreen
 from dgchat.app.turns import in_turn
 from dgchat.sanitize import clean, clean_line
+from dgchat.thoughts import why_not_think
 
 if TYPE_CHECKING:
     from dgchat.history.records import Message
-    from dgengine import Engine
 
 
 class ChatsScreen(StepsScreen):
@@ -197,17 +198,22 @@ class ChatsScreen(StepsScreen):
                 self._conversation.set_system(clean(text).strip() or None)
                 self.say("the system prompt holds from the next question on" if text.strip() else "no system prompt")
 
-    def action_think(self, choice: str) -> None:
+    def action_thinking(self, choice: str = "") -> None:
         """Whether the model thinks first."""
         if choice not in ("", "on", "off"):
-            self.say("/think takes on or off")
+            self.say("/thinking takes on or off")
             return
         self._thinking = choice == "on" or (choice == "" and not self._thinking)
-        if self._thinking and self._engine is not None and not _can_think(self._engine):
+        if self.check_thinking():
+            self.say("the model thinks first" if self._thinking else "the model answers at once")
+
+    def check_thinking(self) -> bool:
+        """Turns thinking off and says why, where that is on and the model cannot; False where it did so."""
+        reason = why_not_think(self._engine) if self._thinking and self._engine is not None else None
+        if reason is not None:
             self._thinking = False
-            self.say("this model does not think first")
-            return
-        self.say("the model thinks first" if self._thinking else "the model answers at once")
+            self.say(reason)
+        return reason is None
 
     def action_help(self) -> None:
         """Keys, commands and the guide."""
@@ -215,8 +221,13 @@ class ChatsScreen(StepsScreen):
 
         self.app.push_screen(HelpScreen(self._desk.settings.keys))
 
-
-def _can_think(engine: Engine) -> bool:
-    """Whether the checkpoint's template knows of thinking: whether it makes a difference."""
-    asked = [{"role": "user", "content": "?"}]
-    return list(engine.encode_chat(asked, True)) != list(engine.encode_chat(asked, False))
+    def action_thoughts(self) -> None:
+        """Unfolds what the model thought before the chosen answer, or the last one; or folds it."""
+        chosen = self.focused if isinstance(self.focused, Answer) else None
+        with_thoughts = [answer for answer in self.query(Answer) if answer.thought is not None]
+        answer = chosen if chosen in with_thoughts else with_thoughts[-1] if with_thoughts else None
+        if answer is None or answer.thought is None:
+            self.say("the model has not thought here; /thinking lets it do so, where it can")
+            return
+        answer.thought.collapsed = not answer.thought.collapsed
+        answer.thought.scroll_visible(animate=False)

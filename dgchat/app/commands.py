@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "undo": Command("undo", "bring back the chat deleted last"),
     "again": Command("again", "answer again, as another branch"),
     "edit": Command("edit", "ask the last question otherwise"),
+    "image": Command("image", "have an image go with the next message", "FILE"),
     "copy": Command("copy_answer", "copy the last answer"),
     "code": Command("copy_code", "copy the next code block"),
     "rewrite": Command("rewrite", "open the last answer, or the next code block, in the editor", "[code]"),
@@ -42,10 +43,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "theme": Command("theme_named", "choose a theme", "[NAME]"),
     "system": Command("system", "the system prompt of this chat", "[TEXT]"),
     "models": Command("models", "the models there are: run another, or fetch it"),
-    "think": Command("think", "whether the model thinks first, where it can", "on|off"),
+    "thinking": Command("thinking", "whether the model thinks first, where it can", "[on|off]"),
     "export": Command("export", "write this chat to a file", "[md|json] [FILE]"),
     "quit": Command("quit", "quit"),
 }
+
+ALIASES: Final[Mapping[str, str]] = {"think": "thinking"}  # older names, which are still understood
 
 
 def choices(name: str) -> Sequence[str]:
@@ -55,7 +58,7 @@ def choices(name: str) -> Sequence[str]:
             return themes.names()
         case "colors":
             return [mode.value for mode in Mode]
-        case "think":
+        case "thinking" | "think":
             return ["on", "off"]
         case "export":
             return FORMATS

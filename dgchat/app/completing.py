@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dgchat.images.pasting import SUFFIXES
+
 _MOST = 50  # entries offered at once
 _MOST_READ = 5000  # entries of a folder that are looked at
 _PATH = re.compile(r"(?:^|\s)@(\S*)$")
+_OF_IMAGES = "image"  # the command behind which the path of an image stands
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,19 @@ def complete(
         if not space:
             return [Candidate(f"/{known}", 0, does) for known, does in commands.items() if known.startswith(name)]
         start = len(before) - len(rest)
+        if name == _OF_IMAGES:
+            return _paths(rest, start, folder, SUFFIXES)
         return [Candidate(choice, start) for choice in choices(name) if choice.startswith(rest)][:_MOST]
     at = _PATH.search(before)
     return _paths(at[1], at.start(1), folder) if at else []
 
 
-def _paths(written: str, start: int, folder: Path) -> list[Candidate]:
-    """The files and folders whose path begins as `written`; folders end in a slash."""
+def _paths(written: str, start: int, folder: Path, endings: tuple[str, ...] = ()) -> list[Candidate]:
+    """The files and folders whose path begins as `written`; folders end in a slash.
+
+    Args:
+        endings: of the files that are meant, which may have spaces in their names; empty for any file without.
+    """
     head, _, tail = written.rpartition("/")
     found = []
     try:
@@ -59,9 +68,14 @@ def _paths(written: str, start: int, folder: Path) -> list[Candidate]:
                 if number >= _MOST_READ:
                     break
                 hidden = entry.name.startswith(".") and not tail.startswith(".")
-                if entry.name.startswith(tail) and not hidden and entry.name.isprintable() and " " not in entry.name:
+                fits = entry.name.startswith(tail) and not hidden and entry.name.isprintable()
+                if fits and (_is_meant(entry, endings) if endings else " " not in entry.name):
                     found.append((entry.is_dir(), entry.name))
     except (OSError, ValueError, RuntimeError):  # no such folder or home, or none that may be read: nothing to offer
         return []
     prefix = written[: len(written) - len(tail)]
     return [Candidate(prefix + name + ("/" if is_folder else ""), start) for is_folder, name in sorted(found)[:_MOST]]
+
+
+def _is_meant(entry: os.DirEntry[str], endings: tuple[str, ...]) -> bool:
+    return entry.is_dir() or entry.name.lower().endswith(endings)

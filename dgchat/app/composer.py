@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,8 +16,11 @@ from textual.message import Message
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
+from dgchat.app.attachments import Attachments
 from dgchat.app.bindings import bind
 from dgchat.app.completing import Candidate
+from dgchat.images.attaching import Attachment
+from dgchat.images.pasting import pasted_images
 from dgchat.keys import keys_of
 from dgchat.sanitize import clean, clean_line
 
@@ -42,7 +46,7 @@ class Editor(TextArea):
         self._names = {key: name for name in _KEYS for key in keys_of(name, own_keys)}
 
     async def _on_key(self, event: events.Key) -> None:
-        if self._do(self._names.get(event.key, "")):
+        if self._do(self._names.get(event.key, "")) or (event.key == "backspace" and await self._take_image_away()):
             event.stop()
             event.prevent_default()
         else:
@@ -50,7 +54,7 @@ class Editor(TextArea):
 
     def _do(self, name: str) -> bool:
         """What a key of this name does; False where it does nothing here, and has its usual meaning."""
-        composer = next(node for node in self.ancestors if isinstance(node, Composer))
+        composer = self._composer
         first, last = self.cursor_location[0] == 0, self.cursor_location[0] == self.document.line_count - 1
         match name:
             case "send":
@@ -67,10 +71,25 @@ class Editor(TextArea):
                 return False
         return True
 
+    @property
+    def _composer(self) -> Composer:
+        return next(node for node in self.ancestors if isinstance(node, Composer))
+
+    async def _take_image_away(self) -> bool:
+        """At the beginning of the text Backspace takes the last image away; False where there is none."""
+        at_beginning = self.cursor_location == (0, 0) and self.selection.is_empty
+        return at_beginning and await self._composer.take_image_away()
+
     async def _on_paste(self, event: events.Paste) -> None:
-        """What is pasted may hold escape sequences, which must not reach the terminal."""
+        """What is pasted may hold escape sequences, which must not reach the terminal; or it names image files."""
         event.prevent_default()
-        await super()._on_paste(events.Paste(clean(event.text)))
+        text = clean(event.text)
+        paths = pasted_images(text, Path.cwd())
+        if paths:
+            event.stop()
+            self.post_message(Composer.Dropped(paths))
+        else:
+            await super()._on_paste(events.Paste(text))
 
     def undo(self) -> None:
         """Undoes the last edits. From the start of the text: the place of the cursor may go with them."""
@@ -102,6 +121,12 @@ class Composer(Vertical):
 
         text: str
 
+    @dataclass
+    class Dropped(Message):
+        """The user has pasted the paths of image files, or dropped these files."""
+
+        paths: list[Path]
+
     def __init__(
         self, complete: Callable[[str], Sequence[Candidate]], own_keys: Mapping[str, str], id: str | None = None
     ) -> None:
@@ -120,6 +145,7 @@ class Composer(Vertical):
         options.can_focus = False
         options.display = False
         yield options
+        yield Attachments(id="attachments")
         yield Editor(self._own_keys)
 
     @property
@@ -146,6 +172,29 @@ class Composer(Vertical):
         """Empties the editor."""
         self.editor.load_text("")
         self._recalled = None
+
+    # ---- images
+
+    @property
+    def images(self) -> tuple[Attachment, ...]:
+        """Those that go with the next message."""
+        return self.query_one(Attachments).images
+
+    async def attach(self, image: Attachment) -> None:
+        """Has an image go with the next message."""
+        await self.query_one(Attachments).add(image)
+
+    async def take_images_away(self) -> None:
+        """No image goes with the next message."""
+        if self.images:
+            await self.query_one(Attachments).remove_all()
+
+    async def take_image_away(self) -> bool:
+        """Takes the last image away; False where there is none."""
+        there = bool(self.images)
+        if there:
+            await self.query_one(Attachments).remove_last()
+        return there
 
     # ---- sending and recalling
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dgchat.app.files import split_files
-from dgchat.history.records import Message, NewAnswer
+from dgchat.history.records import KeptImage, Message, NewAnswer
 from dgchat.history.store import Store
+from dgchat.images.attaching import Attachment
+from dgchat.images.content import content_of
+from dgchat.images.copies import Copies
 from dgchat.sanitize import clean
 
 
@@ -26,8 +31,16 @@ class Conversation:
         system: the system prompt; None for none.
     """
 
-    def __init__(self, store: Store, model: str, system: str | None, troubled: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        system: str | None,
+        troubled: Callable[[str], None],
+        copies: Copies = Copies(None),  # noqa: B008 - it keeps none, and so has no state
+    ) -> None:
         self._store = store
+        self._copies = copies
         self._troubled = troubled
         self.model = model
         self._began_with = model
@@ -48,17 +61,43 @@ class Conversation:
             return self._store.conversation(self.id).title if self.id is not None else ""
         return ""
 
-    def messages(self) -> list[dict[str, Any]]:
-        """The chat as the engine takes it; past answers of its own carry the ids that were generated."""
+    def messages(self, sees: bool = True) -> list[dict[str, Any]]:
+        """The chat as the engine takes it; past answers of its own carry the ids that were generated.
+
+        Args:
+            sees: whether it takes images. Those that are gone are left out in any case.
+        """
         said: list[dict[str, Any]] = []
         if self.system and self.system.strip():
             said.append({"role": "system", "content": self.system})
         for message in self.path:
-            entry: dict[str, Any] = {"role": message.role, "content": message.text}
+            found = (self.image_file(image) for image in message.images) if sees else ()
+            content = content_of(message.text, [path for path in found if path is not None])
+            entry: dict[str, Any] = {"role": message.role, "content": content}
             if message.ids and self.is_own(message):
                 entry["ids"] = list(message.ids)
             said.append(entry)
         return said
+
+    def image_file(self, image: KeptImage) -> Path | None:
+        """A file that holds an image of the chat: its copy, or what it was read from if that is still the same."""
+        copy = self._copies.find(image.digest)
+        if copy is not None:
+            return copy
+        try:
+            data = Path(image.path).read_bytes()
+        except (OSError, ValueError):
+            return None
+        return Path(image.path) if hashlib.sha256(data).hexdigest() == image.digest else None
+
+    def lost_images(self) -> list[KeptImage]:
+        """Images of the chat of which nothing is left."""
+        return [image for message in self.path for image in message.images if self.image_file(image) is None]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a message of the chat holds an image."""
+        return any(message.images for message in self.path)
 
     def is_own(self, message: Message) -> bool:
         """Whether the model that answers now wrote it: then its tokens mean the same."""
@@ -79,17 +118,25 @@ class Conversation:
         self.path = self._store.path(chat.leaf)
         self.id, self.system, self._began_with = chat.id, chat.system, chat.model
 
-    def ask(self, text: str) -> Message:
+    def ask(self, text: str, images: Sequence[Attachment] = ()) -> Message:
         """Adds a question to the end of the path. One that had no answer yet gives way to it, as another branch."""
         if self.path and self.path[-1].role == "user":
-            return self.edit(self.path[-1], text)
-        return self._question(text, self.path[-1].id if self.path else None)
+            return self.edit(self.path[-1], text, images)
+        return self._question(text, self.path[-1].id if self.path else None, images)
 
-    def edit(self, question: Message, text: str) -> Message:
+    def keep_copies(self, images: Sequence[Attachment]) -> None:
+        """Makes copies of the images of a question that has been added; may be called on any thread.
+
+        Not before it is added: what no chat holds, another instance may take away.
+        """
+        for image in images:
+            self._copies.keep(image)
+
+    def edit(self, question: Message, text: str, images: Sequence[Attachment] = ()) -> Message:
         """Asks otherwise in the place of `question`: a branch of its own, which the path follows."""
         place = self.path.index(question)
         self.path = self.path[:place]
-        return self._question(text, question.parent)
+        return self._question(text, question.parent, images)
 
     def again(self) -> Message | None:
         """Takes the last answer off the path, for another to be given; returns the question, None if there is none."""
@@ -129,12 +176,15 @@ class Conversation:
         with suppress(LookupError, sqlite3.Error, OSError):
             self.path = [self._store.message(message.id) for message in self.path]
 
-    def _question(self, text: str, parent: int | None) -> Message:
+    def _question(self, text: str, parent: int | None, images: Sequence[Attachment]) -> Message:
+        kept = [_kept(image) for image in images]
+
         def keep() -> Message:
             before = self.path[-1].id if self.path else parent if self.id is not None else None
             return self._store.add_question(
-                self.id, before, clean(text), model=self.model, system=self.system, title=split_files(text)[1]
-            )
+                self.id, before, clean(text), model=self.model, system=self.system, title=split_files(text)[1],
+                images=kept,
+            )  # fmt: skip
 
         message = self._append(keep)
         self.id = message.conversation
@@ -165,10 +215,22 @@ class Conversation:
                 title = split_files(message.text)[1]
                 self.path.append(
                     store.add_question(
-                        self.id, before, message.text, model=self.model, system=self.system, title=title
+                        self.id,
+                        before,
+                        message.text,
+                        model=self.model,
+                        system=self.system,
+                        title=title,
+                        images=message.images,
                     )
                 )
                 self.id = self.path[-1].conversation
             else:
                 answer = NewAnswer(message.text, message.ids, message.thought, message.reason, message.stats)
                 self.path.append(store.add_answer(self.path[-1].id, answer))
+
+
+def _kept(image: Attachment) -> KeptImage:
+    """What the store keeps of an image; SQLite takes no names that are not UTF-8."""
+    path = str(image.path).encode("utf-8", "replace").decode("utf-8")
+    return KeptImage(path, image.digest, image.width, image.height)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dgchat.thoughts import Blocks
+
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.trace.steps import StepTrace
-    from dgengine import Block, Done, Engine, Event, Step
+    from dgengine import Block, Done, Event, Step
 
 _HISTORY = 48  # steps that the panel's curves show
 
@@ -28,7 +31,6 @@ class Draft:
     """Takes the events of one answer.
 
     Attributes:
-        blocks: the tokens of each block that has ended or waits, by its number.
         trace: the steps.
         step: the newest one; None before the first, and between blocks.
         waiting: the block that did not settle and waits for a decision; None for none.
@@ -36,16 +38,21 @@ class Draft:
         seconds: how long the steps took that have come; not all need come.
     """
 
-    def __init__(self, engine: Engine, trace: StepTrace, head: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self, engine: Backend, trace: StepTrace, head: Sequence[Sequence[int]] = (), thinking: bool = False
+    ) -> None:
         """Begins an answer.
 
         Args:
             engine: whose answer it is.
             trace: filled by others: here come only the steps that there is time to show.
             head: the tokens of the blocks that stay of an answer that forms anew.
+            thinking: whether the model was asked to think first.
         """
         self._engine = engine
-        self.blocks: dict[int, list[int]] = {number: list(ids) for number, ids in enumerate(head, 1)}
+        self._blocks = Blocks(engine, thinking)
+        for number, ids in enumerate(head, 1):
+            self._blocks.take(number, ids)
         self.trace = trace
         self.step: Step | None = None
         self.waiting: Block | None = None
@@ -63,7 +70,7 @@ class Draft:
             case Step():
                 self._step(event)
             case Block():
-                self.blocks[event.block] = event.tokens.tolist()
+                self._blocks.take(event.block, event.tokens.tolist())
                 self._steps[event.block] = event.steps
                 self.waiting = event if event.waiting else None
                 self.step = None
@@ -80,6 +87,11 @@ class Draft:
         self.entropy.add(float(step.entropy.mean()))
 
     @property
+    def blocks(self) -> Mapping[int, Sequence[int]]:
+        """The tokens of each block that has ended or waits, by its number."""
+        return self._blocks.ids
+
+    @property
     def steps(self) -> int:
         """Denoising steps so far, also those that have not come: of steps in a row only the newest need come."""
         return sum(self._steps.values())
@@ -87,18 +99,26 @@ class Draft:
     @property
     def ids(self) -> list[int]:
         """The tokens of the blocks that have ended; one that goes on after its limit has not."""
-        running = self.step.block if self.step is not None else None
-        return [id_ for number, ids in sorted(self.blocks.items()) if number != running for id_ in ids]
+        return [id_ for number, ids in sorted(self.blocks.items()) if number != self._running for id_ in ids]
+
+    @property
+    def _running(self) -> int | None:
+        return self.step.block if self.step is not None else None
 
     @property
     def text(self) -> str:
         """Their text, without what the model thought before."""
-        return self._engine.split_thinking(self.ids)[1]
+        return self._blocks.ended(self._running).answer
 
     @property
     def thought(self) -> str:
         """What the model thought before it answered; "" for nothing."""
-        return self._engine.split_thinking(self.ids)[0]
+        return self._blocks.ended(self._running).thought
+
+    @property
+    def thinks(self) -> bool:
+        """Whether what has ended so far ends in the middle of a thought."""
+        return self._blocks.so_far(self._running).inside
 
     def keep_what_stands(self) -> None:
         """After a stop in the middle of a block: takes over the beginning of its canvas that was accepted."""
@@ -110,7 +130,7 @@ class Draft:
         ids = step.draft.tolist()[:count]
         end = next((place + 1 for place, id_ in enumerate(ids) if id_ in self._engine.eos_ids), count)
         if ids[:end]:
-            self.blocks[step.block] = ids[:end]
+            self._blocks.take(step.block, ids[:end])
 
     @property
     def tokens_per_forward(self) -> float:

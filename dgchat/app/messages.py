@@ -16,11 +16,13 @@ from textual.widget import Widget
 from textual.widgets import Button, Collapsible, Static
 
 from dgchat import notes
+from dgchat.app.attachments import ImageLine
 from dgchat.app.drawing import Drawing
 from dgchat.app.files import split_files
 from dgchat.app.prose import Prose
 from dgchat.history.records import Message
 from dgchat.sanitize import clean, clean_line
+from dgchat.thoughts import words
 
 if TYPE_CHECKING:
     from dgchat.app.player import Player
@@ -97,6 +99,7 @@ class Question(Said):
             lines = notes.plural(file.text.count("\n") + 1, "line")
             title = Content(f"{clean_line(file.name)}, {lines}")  # a text would be read as markup
             yield Collapsible(Static(file.text, markup=False), title=title, classes="file")  # type: ignore[arg-type]
+        yield from (ImageLine(image) for image in (self.message.images if self.message is not None else ()))
         yield Static(words, markup=False, classes="words")
         yield from self.branch_row()
 
@@ -116,6 +119,8 @@ class Answer(Said):
 
     def compose(self) -> ComposeResult:
         if self.message is not None:
+            if self.message.thought:
+                yield Thought(self.message.thought, over=True)
             yield from self._composed()
         else:
             yield Prose()
@@ -129,13 +134,13 @@ class Answer(Said):
         found = (child for child in self.children if child.has_class("player"))  # for each frame: a query takes longer
         return cast("Player | None", next(found, None))
 
-    async def step(self, trace: StepTrace, drawing: Drawing) -> int:
+    async def step(self, trace: StepTrace, drawing: Drawing, steerable: bool = True) -> int:
         """Draws the newest step of a trace that grows; returns how many tokens of its block were taken back."""
         from dgchat.app.player import Player  # and with it numpy, for which the first frame does not wait
 
         player = self.player
         if player is None:
-            player = Player(trace, drawing, live=True, steerable=True)
+            player = Player(trace, drawing, live=True, steerable=steerable)
             self.query_one(Prose).display = False
             await self.mount(player, before=self.query_one(".branches"))
         await player.grown()
@@ -146,9 +151,10 @@ class Answer(Said):
         if self.player is not None:
             await self.player.redraw(drawing)
 
-    async def block(self, text: str) -> None:
-        """Takes over the text of all blocks that have ended."""
+    async def block(self, text: str, thought: str = "") -> None:
+        """Takes over the text of all blocks that have ended, and what the model thought in them."""
         self._ended = text
+        await self._think(thought)
         if self.player is not None:
             await self.player.block_ended(clean(text))
         else:
@@ -169,6 +175,7 @@ class Answer(Said):
         looking = player is not None and (player.has_focus_within or not player.following)
         if player is not None:
             await (player.finished() if looking else player.remove())
+        await self._think(message.thought, over=True)
         await self.mount_all(self._composed(), before=self.query_one(".branches"))
         self._show_body(not looking)
         self._show_branches()
@@ -177,17 +184,30 @@ class Answer(Said):
         from textual.widgets import Markdown  # for which the first frame does not wait
 
         assert self.message is not None  # called for messages that are kept
-        thought, text = clean(self.message.thought), self.text
+        text = self.text
         long = len(text) > _LONGEST_MARKDOWN
         body: Widget = (
             Static(text, markup=False, classes="words") if long else Markdown(text, open_links=False, classes="words")
         )
         parts: list[Widget] = [body]
-        if thought:
-            parts.insert(0, Collapsible(Static(thought, markup=False), title="thinking", classes="thinking"))
         if self.message.traced:
             parts.append(StepsLine(self.message.stats))
         return parts
+
+    async def _think(self, thought: str, over: bool = False) -> None:
+        """Shows the thought so far, folded until the user unfolds it."""
+        found = self.thought
+        if found is not None and thought:
+            found.grow(thought, over)
+        elif found is not None:
+            await found.remove()
+        elif thought:
+            await self.mount(Thought(thought, over), before=0)
+
+    @property
+    def thought(self) -> Thought | None:
+        """What the model has thought, where there is anything."""
+        return next((child for child in self.children if isinstance(child, Thought)), None)
 
     async def hide_canvas(self) -> None:
         """Shows what has ended alone: the user does not want to watch any more."""
@@ -217,7 +237,7 @@ class Answer(Said):
             self._show_body(True)
 
     def _show_body(self, shown: bool) -> None:
-        for part in self.query_children(".words, .thinking, StepsLine"):
+        for part in self.query_children(".words, StepsLine"):
             part.display = shown
 
     @on(events.Click, "StepsLine")
@@ -225,6 +245,27 @@ class Answer(Said):
         """The mouse's way to the steps."""
         event.stop()
         self.post_message(self.Steps(self))
+
+
+class Thought(Collapsible):
+    """What the model thought before it answered: one line that tells how much that is, until it is unfolded."""
+
+    def __init__(self, thought: str, over: bool = False) -> None:
+        """`over`: whether no more will come."""
+        self._text = clean(thought)
+        self._words = Static(self._text, markup=False)
+        super().__init__(self._words, title=_thought_title(self._text, over), classes="thinking")
+
+    def grow(self, thought: str, over: bool) -> None:
+        """The thought as it is now."""
+        self.title = _thought_title(thought, over)
+        if clean(thought) != self._text:
+            self._text = clean(thought)
+            self._words.update(self._text)
+
+
+def _thought_title(thought: str, over: bool) -> str:
+    return f"{'thought' if over else 'thinking'}: {words(thought)}"
 
 
 class StepsLine(Static):

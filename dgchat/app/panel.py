@@ -14,6 +14,7 @@ from dgchat.app.draft import Draft
 from dgchat.canvas.layout import Look, Span
 from dgchat.canvas.looks import Styles
 from dgchat.canvas.state import Mode
+from dgchat.sanitize import clean_line
 from dgchat.themes import SHADES
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Panel(Vertical):
         self.query_one("#entropy-curve", Sparkline).data = [0.0, *draft.entropy.values]
         if self._outcome:
             self.outcome("")
+
+    def explain(self, why_no_steps: str | None) -> None:
+        """In the place of figures and curves, why there are none; None where there are."""
+        for widget in self.query("Sparkline, .panel-name, #legend"):
+            widget.display = why_no_steps is None
+        self.query_one("#figures", Static).update(clean_line(why_no_steps or ""))
 
     def outcome(self, text: str) -> None:
         """Why it stopped, in plain words."""
@@ -92,7 +99,8 @@ def why_it_stopped(done: Done, draft: Draft) -> str:
     """The end of an answer in plain words."""
     if done.reason == "cancelled":
         return "stopped by you"
-    steps = notes.plural(sum(done.stats.steps_per_block), "step")
+    count = sum(done.stats.steps_per_block)
+    steps = notes.plural(count, "step") if count else notes.plural(done.stats.blocks, "block")
     if done.reason == "length":
         return f"cut at {notes.plural(done.stats.tokens, 'token')}, after {steps}"
-    return f"converged in {steps}"
+    return f"converged in {steps}" if count else f"finished in {steps}"

@@ -178,7 +178,7 @@ class Player(Vertical):
     async def draw(self) -> None:
         """Draws the step that is shown, unless there is nothing yet to draw on, or nothing any more."""
         if self.children and not self._between:
-            await self.query_one(Prose).show(self._playback.before(), tail=False)
+            await self.query_one(Prose).show(self._playback.before(), tail=self._playback.thinks())
         if not self.children:  # removed meanwhile
             return
         if not self._between:

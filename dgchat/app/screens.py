@@ -302,7 +302,8 @@ class WelcomeScreen(Over[None], ModalScreen[None]):
             yield Static("looking at this machine …", id="found", markup=False)
             yield Static(
                 "\nYou are talking to pocket, a toy that comes with dgchat.\n"
-                "Nothing is downloaded unasked: /models shows what there is, and fetches it.\n\n"
+                "Nothing is downloaded unasked: /models shows what there is, and fetches it.\n"
+                "To use a server of yours: dgchat --server URL.\n\n"
                 "Enter begins. F1 is help.",
                 markup=False,
             )

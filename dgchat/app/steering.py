@@ -9,7 +9,7 @@ from dgchat.app.card import quoted
 from dgchat.notes import plural
 
 if TYPE_CHECKING:
-    from dgengine import Engine
+    from dgbackends.protocol import Backend
 
 
 class SteeringError(Exception):
@@ -30,7 +30,7 @@ class Held:
         return f"held as {plural(len(self.tokens), 'token')}: {pieces}"
 
 
-def place_text(engine: Engine, text: str, instead_of: str, place: int, length: int) -> Held:
+def place_text(engine: Backend, text: str, instead_of: str, place: int, length: int) -> Held:
     """The tokens of a text from a place on.
 
     Args:

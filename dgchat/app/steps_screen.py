@@ -28,15 +28,16 @@ from dgchat.app.steering import SteeringError, place_text
 from dgchat.app.turns import in_turn
 from dgchat.history.records import Message
 from dgchat.host import Again, new_trace
+from dgchat.offered import why_not
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.app.answering import Answering
     from dgchat.app.chat import ChatApp
     from dgchat.app.composer import Composer
     from dgchat.app.conversation import Conversation
     from dgchat.app.player import Player
     from dgchat.trace.steps import StepTrace
-    from dgengine import Engine
 
 
 WRITE_TO: Final = "Write to: a file .html, .anim.svg, .svg, .cast, .gif or .npz"
@@ -47,7 +48,7 @@ class StepsScreen(Sized[None]):
 
     _desk: ChatApp
     _conversation: Conversation
-    _engine: Engine | None
+    _engine: Backend | None
     _answering: Answering | None
     _asked: int
 
@@ -103,7 +104,8 @@ class StepsScreen(Sized[None]):
             return
         try:
             own = message is not None and self._conversation.is_own(message)
-            await answer.show_steps(unpack(data), self.drawing(), steerable=own and self._engine is not None)
+            able = self._engine is not None and why_not(self._engine, "pins") is None
+            await answer.show_steps(unpack(data), self.drawing(), steerable=own and able)
         except (TraceError, ValueError) as error:
             self.say(f"the steps cannot be shown: {error}")
             return

@@ -21,11 +21,12 @@ from dgchat.editor.screen import EditorScreen
 from dgchat.exits import Exit, Failure
 from dgchat.host import EngineHost, Failed, Loading, Ready
 from dgchat.hush import screen_alone
+from dgchat.opening import planned
 from dgchat.paths import log_file
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
-    from dgengine import Engine
+    from dgbackends.protocol import Backend
 
 
 _SWITCH = 0.001  # seconds that a thread may keep the others waiting, so that a key shows while a hole resolves
@@ -35,8 +36,9 @@ def edit(file: TextFile, settings: Settings) -> Exit:
     """Runs the editor until the user leaves it.
 
     Raises:
-        Failure: it ended by an error of its own.
+        Failure: it ended by an error of its own, or the settings do not go together.
     """
+    planned(settings)  # what does not go together is told before there is a screen
     sys.setswitchinterval(_SWITCH)
     with screen_alone():
         app = EditorApp(file, settings)
@@ -57,8 +59,8 @@ class EditorApp(ThemedApp):
     class Mail(Message):
         """The host's mailbox holds something."""
 
-    def __init__(self, file: TextFile, settings: Settings, load: Callable[..., Engine] | None = None) -> None:
-        """`load` opens an engine, by default `Engine.load`."""
+    def __init__(self, file: TextFile, settings: Settings, load: Callable[..., Backend] | None = None) -> None:
+        """`load` opens an engine, by default `open_backend`."""
         super().__init__(settings)
         self.host = EngineHost(settings, lambda: self.post_message(self.Mail()), load)
         self.editor = EditorScreen(self, file, kind_of(file.name), alone=True)
@@ -101,6 +103,7 @@ class EditorApp(ThemedApp):
                         self.editor.trouble(note)
                     self.editor.show_title()
                 case Failed(_, text):
+                    self.editor.tell_model("")
                     self.editor.unloaded = self.host.engine is None
                     self.editor.trouble(text)
 

@@ -22,6 +22,7 @@ from dgchat.editor.steering_screen import SteeringScreen
 from dgchat.editor.words import Words, without_ends
 from dgchat.host import Answered, Failed, Outlet
 from dgchat.notes import plural
+from dgchat.offered import why_not
 
 if TYPE_CHECKING:
     from dgengine import Done, Event, InfillRequest
@@ -85,6 +86,10 @@ class RewritingScreen(SteeringScreen):
     async def action_infill(self) -> None:
         """Asks how to rewrite what is selected, or what to write at the cursor."""
         if self.busy:
+            return
+        reason = why_not(self.desk.host.engine, "infill")
+        if reason is not None:
+            self.say(reason)
             return
         self._span = self.area.selected
         self._origin = self._span[0], self.area.index_of(self._span[0])
@@ -231,6 +236,8 @@ class RewritingScreen(SteeringScreen):
                 self.progress(f"reading {plural(event.total, 'token')}" if event.total else "reading")
             case Hole():
                 self.forget_pins(event.candidate, event.block)
+                if why_not(self.desk.host.engine, "drafts") is not None:
+                    self.progress(f"candidate {event.candidate + 1} is being written; there are no steps to see")
             case Done():
                 await self._finished(rewrite, event)
 

@@ -20,6 +20,7 @@ from dgchat.editor.files import TextFile
 from dgchat.editor.find_bar import FindBar, find
 from dgchat.editor.languages import Kind
 from dgchat.editor.rewriting_screen import RewritingScreen
+from dgchat.opening import planned
 from dgchat.sanitize import clean_line
 
 _MODIFIED = "●"
@@ -111,7 +112,7 @@ class EditorScreen(RewritingScreen):
         modified = f" {_MODIFIED}" if self.lost_on_leaving else ""
         left = clean_line(self.file.name) + modified
         engine = self.desk.host.engine
-        model = engine.info.name if engine is not None else self.desk.settings.model
+        model = engine.info.name if engine is not None else planned(self.desk.settings).label
         right = f"{self.manner.strength} {meter(self.manner.strength)} · {clean_line(model)}"
         room = self.app.size.width - _MARGIN - cell_len(left) - cell_len(right)
         text = left + " " * room + right if room > 1 else left

@@ -18,9 +18,10 @@ from dgchat.editor.hole import Need
 from dgchat.editor.resolving import Resolving
 from dgchat.editor.rewrite import Forming, Rewrite
 from dgchat.notes import plural
+from dgchat.offered import why_not
 
 if TYPE_CHECKING:
-    from dgengine import Engine
+    from dgbackends.protocol import Backend
 
 _MARKED = 1.4  # times as many, where looks are told apart by glyphs
 _ENGLISH = 4.0  # cells that a token takes, where nothing tells
@@ -104,7 +105,7 @@ class SteeringScreen(FilingScreen):
 
     def freeze(self, frozen: bool) -> None:
         forming = self._rewrite.now if self._rewrite is not None else None
-        if forming is None or forming.step is None:
+        if forming is None or forming.step is None or why_not(self.desk.host.engine, "pins") is not None:
             return
         assert self._rewrite is not None  # it has a canvas
         self.frozen = self._rewrite.held = frozen
@@ -195,7 +196,7 @@ class SteeringScreen(FilingScreen):
         self._hold(engine, forming, {place: token}, {place: piece})
         self.progress(f"held: {quoted(piece)}; Space goes on")
 
-    def _hold(self, engine: Engine, forming: Forming, tokens: Mapping[int, int], texts: Mapping[int, str]) -> None:
+    def _hold(self, engine: Backend, forming: Forming, tokens: Mapping[int, int], texts: Mapping[int, str]) -> None:
         key = (forming.number, forming.block)
         assert self._rewrite is not None  # it has a canvas
         self._rewrite.steered = forming.number

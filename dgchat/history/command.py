@@ -15,6 +15,7 @@ from dgchat.exits import Exit, Failure
 from dgchat.export.formats import FORMATS as TRACE_FORMATS
 from dgchat.history.export import FORMATS, conversation_dict, export, hit_dict, timestamp
 from dgchat.history.opening import open_history
+from dgchat.history.purging import copies_beside, purge
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
 from dgchat.history.traces import Wanted, export_trace
 from dgchat.paths import history_file
@@ -38,6 +39,7 @@ def history(words: Sequence[str], as_json: bool, out: TextIO | None = None, want
     if opened.remark:
         sys.stderr.write(f"dgchat: {clean_line(opened.remark)}\n")
     with opened.store as store:
+        purge(store, copies_beside(store))
         command, *rest = list(words) or ["list"]
         if command == "list" and not rest:
             _list(store, as_json, out)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from dgchat.history.records import Conversation, Hit, Message
+from dgchat.history.records import Conversation, Hit, KeptImage, Message
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
 from dgchat.sanitize import clean, clean_line
 
@@ -33,10 +36,26 @@ def to_markdown(chat: Conversation, messages: Sequence[Message]) -> str:
     if chat.system:
         parts += ["## System", clean(chat.system)]
     for message in messages:
-        parts += ["## You" if message.role == "user" else "## dgchat", clean(message.text).strip()]
+        parts += ["## You" if message.role == "user" else "## dgchat"]
+        if message.thought.strip():
+            parts.append(_folded(clean(message.thought).strip()))
+        parts += [_linked(image) for image in message.images]
+        parts.append(clean(message.text).strip())
         if message.reason == "cancelled":
             parts.append("*(stopped)*")
     return "\n\n".join(parts) + "\n"
+
+
+def _linked(image: KeptImage) -> str:
+    """A Markdown image; its path is untrusted, and may hold anything."""
+    name = re.sub(r"([\\\[\]`*_<>!&])", r"\\\1", clean_line(Path(image.path).name)) or "image"
+    return f"![{name}](<{quote(image.path, safe='/:~ ')}>)"
+
+
+def _folded(thought: str) -> str:
+    """What the model thought as a quotation that is folded away where Markdown is shown as a page."""
+    quoted = "\n".join(f"> {line}".rstrip() for line in thought.replace("</details", "&lt;/details").split("\n"))
+    return f"<details><summary>Thinking</summary>\n\n{quoted}\n\n</details>"
 
 
 def to_json(chat: Conversation, messages: Sequence[Message]) -> str:

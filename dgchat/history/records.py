@@ -32,6 +32,22 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image of a question; of its pixels there is a copy elsewhere (`images.copies`).
+
+    Attributes:
+        path: where its file was; bytes of it that are not UTF-8 are replaced.
+        digest: SHA-256 of the file, in hexadecimal.
+        width, height: in pixels.
+    """
+
+    path: str
+    digest: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A question or an answer.
 
@@ -43,6 +59,7 @@ class Message:
         stats: counts and times of an answer.
         siblings: ids of all messages that answer or follow the same one, this one among them, oldest first.
         traced: whether the steps of its denoising are kept.
+        images: of a question, in order.
     """
 
     id: int
@@ -57,6 +74,7 @@ class Message:
     stats: Mapping[str, Any] = field(default_factory=dict)
     siblings: tuple[int, ...] = ()
     traced: bool = False
+    images: tuple[KeptImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

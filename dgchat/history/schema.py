@@ -64,7 +64,19 @@ CREATE TABLE traces (
 );
 """
 
-STEPS: Final = (_CHATS, _SEARCH, _TRACES)
+_IMAGES = """
+CREATE TABLE images (
+    message INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    PRIMARY KEY (message, place)
+) WITHOUT ROWID;
+"""
+
+STEPS: Final = (_CHATS, _SEARCH, _TRACES, _IMAGES)
 
 
 class NewerDatabaseError(Exception):

@@ -11,12 +11,13 @@ import re
 import sqlite3
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
-from dgchat.history.records import Conversation, Hit, Message, NewAnswer, Role
+from dgchat.history.records import Conversation, Hit, KeptImage, Message, NewAnswer, Role
 from dgchat.history.schema import prepare
 
 BUSY_SECONDS: Final = 10.0  # how long a write waits for another instance's
@@ -52,10 +53,19 @@ WITH RECURSIVE below (id, depth) AS (
 )
 SELECT id FROM below ORDER BY depth DESC LIMIT 1
 """
+_DIGESTS = """
+SELECT DISTINCT images.digest FROM images
+JOIN messages ON messages.id = images.message JOIN conversations ON conversations.id = messages.conversation
+WHERE conversations.deleted <= ?
+"""
 
 
 class Store:
-    """An open database. Used from one thread."""
+    """An open database. Used from one thread.
+
+    Attributes:
+        on_disk: whether it outlasts the program.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Opens the file, which need not exist, and brings it up to date; None keeps everything in memory only.
@@ -64,6 +74,7 @@ class Store:
             NewerDatabaseError: the file is a later version's.
             sqlite3.Error: it cannot be opened, or is damaged; OSError: nor can its folder be made.
         """
+        self.on_disk = path is not None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = ":memory:" if path is None else str(path)
@@ -112,10 +123,11 @@ class Store:
         model: str = "",
         system: str | None = None,
         title: str | None = None,
+        images: Sequence[KeptImage] = (),
     ) -> Message:
         """Keeps a question; with `conversation` None it begins a chat with this model, system prompt and title.
 
-        The title is, by default, the question's first words.
+        The title is, by default, the question's first words. `images` are those of the question.
 
         The chat as it stands then ends in the question.
 
@@ -130,7 +142,12 @@ class Store:
                     (title_of(title or text), model, system, now, now),
                 )
                 conversation = int(row.lastrowid or 0)
-            return self._add(conversation, parent, "user", NewAnswer(text))
+            question = self._add(conversation, parent, "user", NewAnswer(text))
+            self._db.executemany(
+                "INSERT INTO images (message, place, path, digest, width, height) VALUES (?, ?, ?, ?, ?, ?)",
+                [(question.id, place, *astuple(image)) for place, image in enumerate(images)],
+            )
+            return self.message(question.id)
 
     def add_answer(self, parent: int, answer: NewAnswer) -> Message:
         """Keeps an answer to the question `parent`, and its trace; the chat as it stands then ends in it.
@@ -211,10 +228,25 @@ class Store:
             if not self._db.execute(statement, (value, conversation)).rowcount:
                 raise LookupError(f"no conversation {conversation}")
 
-    def purge(self, older_than: float = KEPT_DELETED_SECONDS) -> int:
-        """Removes for good what was deleted more than so many seconds ago; returns how many chats that were."""
+    def purge(
+        self, older_than: float = KEPT_DELETED_SECONDS, forget: Callable[[str], object] = lambda digest: None
+    ) -> int:
+        """Removes for good what was deleted more than so many seconds ago; returns how many chats that were.
+
+        Args:
+            older_than: seconds.
+            forget: called with the digest of each image that no chat holds any more. No other instance writes
+                meanwhile: none can begin to hold it between the look and the call.
+        """
+        before = (time.time() - older_than,)
+        if self._db.execute("SELECT 1 FROM conversations WHERE deleted <= ? LIMIT 1", before).fetchone() is None:
+            return 0  # as nearly always, and nobody has to wait for that
         with self._transaction():
-            gone = self._db.execute("DELETE FROM conversations WHERE deleted <= ?", (time.time() - older_than,))
+            digests = self._db.execute(_DIGESTS, before).fetchall()
+            gone = self._db.execute("DELETE FROM conversations WHERE deleted <= ?", before)
+            for (digest,) in digests:
+                if self._db.execute("SELECT 1 FROM images WHERE digest = ? LIMIT 1", (digest,)).fetchone() is None:
+                    forget(digest)
             return gone.rowcount
 
     # ---- reading
@@ -298,6 +330,9 @@ class Store:
             "SELECT id FROM messages WHERE conversation = ? AND parent IS ? AND role = ? ORDER BY id",
             (conversation, parent, role),
         )
+        images = self._db.execute(
+            "SELECT path, digest, width, height FROM images WHERE message = ? ORDER BY place", (number,)
+        )
         try:
             tokens, counts = tuple(array("i", ids or b"")), json.loads(stats or "{}")
         except ValueError as error:
@@ -305,6 +340,7 @@ class Store:
         return Message(
             number, conversation, parent, role, text, created, thought=thought, ids=tokens, reason=reason, stats=counts,
             siblings=tuple(sibling for (sibling,) in siblings), traced=bool(traced),
+            images=tuple(KeptImage(*image) for image in images),
         )  # fmt: skip
 
 

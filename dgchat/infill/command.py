@@ -18,12 +18,14 @@ from dgchat.infill.spans import line_and_column
 from dgchat.infill.task import Task, request_of, task_of
 from dgchat.inline.answer import dumps, open_engine, sampling_of
 from dgchat.notes import Notes, plural
+from dgchat.offered import why_not
 from dgchat.sanitize import clean, clean_line
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.inline.hole import HoleWriter
-    from dgengine import Candidate, Done, Engine, Event, InfillRequest
+    from dgengine import Candidate, Done, Event, InfillRequest
 
 _JOINS_NOT = "no candidate joins well with the text around it"
 
@@ -58,7 +60,7 @@ def infill(order: Order, settings: Settings, out: TextIO | None = None) -> Exit:
             found = _rewritten(order, task, settings, notes, out)
         except Exception as error:
             failure = of_engine(error)
-            if failure is None:
+            if failure is None or failure is error:
                 raise
             raise failure from error
         finally:
@@ -81,8 +83,8 @@ def _rewritten(order: Order, task: Task, settings: Settings, notes: Notes, out: 
         return _collected(engine.info.name, _drawn(events, writer))
 
 
-def _writer(engine: Engine, request: InfillRequest, settings: Settings, out: TextIO) -> HoleWriter | None:
-    if settings.watch and out.isatty():
+def _writer(engine: Backend, request: InfillRequest, settings: Settings, out: TextIO) -> HoleWriter | None:
+    if settings.watch and out.isatty() and why_not(engine, "drafts") is None:
         from dgchat.inline.watch import can_animate
 
         if can_animate(out):
@@ -100,10 +102,12 @@ def _drawn(events: Iterable[Event], writer: HoleWriter) -> Iterable[Event]:
 
 def _told(events: Iterable[Event], notes: Notes, silent: bool) -> Iterable[Event]:
     """Says on a terminal how far it is."""
-    from dgengine import Step
+    from dgengine import Notice, Step
 
     seen = 0
     for event in events:
+        if isinstance(event, Notice) and not silent:
+            notes.say(event.text)
         if isinstance(event, Step) and event.step != seen and not silent:
             seen = event.step
             notes.wait(f"rewriting, step {seen}")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, TypeAlias
 
-from dgchat.exits import Exit, of_engine
+from dgchat.exits import Exit, Failure, of_engine
 from dgchat.export.writing import check_free
 from dgchat.hush import hushed
-from dgchat.inline.wrap import Wrapper
+from dgchat.images.content import content_of
+from dgchat.inline.flow import Flow
+from dgchat.inline.images import read_images, show_images
 from dgchat.notes import Notes, block_note, default_model_note, done_note, summary
-from dgchat.sanitize import Sanitizer
+from dgchat.offered import why_not
+from dgchat.opening import open_planned, planned
 from dgchat.settings import Settings
+from dgchat.thoughts import Blocks, Speller, why_not_think
 
 if TYPE_CHECKING:
+    from dgbackends.protocol import Backend
     from dgchat.inline.tracing import Tracer
-    from dgengine import Done, Engine, Event, Sampling
+    from dgengine import Done, Event, Sampling
+    from dgengine.thinking import ThoughtParser
 
 Mode: TypeAlias = Literal["text", "json", "events"]
 Message: TypeAlias = dict[str, Any]
@@ -36,80 +41,74 @@ class Writer(Protocol):
         """The end, also of an answer that broke off: what is settled is left written, the screen in order."""
 
 
-class Source(Protocol):
-    """What `Answer` and the writers of text ask of an engine; a saved trace can give it as well."""
-
-    def pieces(self, ids: Iterable[int], /) -> list[str]:
-        """The text that each token adds."""
-
-    def decode(self, ids: Iterable[int], /) -> str:
-        """The text of the tokens."""
-
-
 class Answer:
-    """The tokens of an answer so far, and their text."""
+    """The tokens of an answer so far, and their text: what the model thought, and what it answered."""
 
-    def __init__(self, engine: Source) -> None:
-        self._engine = engine
-        self._blocks: dict[int, list[int]] = {}
+    def __init__(self, engine: Speller, thinking: bool = False) -> None:
+        """`thinking`: whether the model was asked to think first."""
+        self._blocks = Blocks(engine, thinking)
 
     def take(self, event: Event) -> None:
         """Keeps the tokens of blocks; a block that comes again replaces itself."""
         from dgengine import Block
 
         if isinstance(event, Block):
-            self._blocks[event.block] = event.tokens.tolist()
+            self._blocks.take(event.block, event.tokens.tolist())
 
     @property
     def ids(self) -> list[int]:
         """All tokens, in order."""
-        return [id_ for _, ids in sorted(self._blocks.items()) for id_ in ids]
+        return [id_ for _, ids in sorted(self._blocks.ids.items()) for id_ in ids]
 
     def text(self, end: bool = True) -> str:
-        """The text as the model wrote it. Without `end` a last character that is not complete is left out."""
-        return self._engine.decode(self.ids) if end else "".join(self._engine.pieces(self.ids))
+        """The answer as the model wrote it. Without `end` a last character that is not complete is left out."""
+        return self._said(end).answer
+
+    def thought(self, end: bool = True) -> str:
+        """What the model thought before; "" for nothing."""
+        return self._said(end).thought
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the last block ended in the middle of a thought."""
+        return self._blocks.so_far().inside
+
+    def _said(self, end: bool) -> ThoughtParser:
+        return self._blocks.ended() if end else self._blocks.so_far()
 
 
 class TextWriter:
-    """Plain text, block by block; on a terminal wrapped at its width."""
+    """Plain text, block by block; on a terminal wrapped at its width. The answer alone is written to `out`."""
 
-    def __init__(self, engine: Source, out: TextIO) -> None:
-        self._answer = Answer(engine)
-        self._out = out
-        self._sanitizer = Sanitizer()
-        self._wrapper = Wrapper(shutil.get_terminal_size().columns) if out.isatty() else None
-        self._read = 0  # characters of the answer so far
-        self._at_line_start = True
+    def __init__(self, engine: Speller, out: TextIO, thinking: bool = False, aside: TextIO | None = None) -> None:
+        """`thinking`: whether the model was asked to think; `aside`: where its thoughts go, None for nowhere."""
+        self._answer = Answer(engine, thinking)
+        self._said = Flow(out)
+        self._thought = Flow(aside, aside=True) if aside is not None else None
 
     def take(self, event: Event) -> None:
         self._answer.take(event)
-        self._write(self._answer.text(end=False))
+        self._write(end=False)
 
     def close(self) -> None:
-        self._write(self._answer.text())
-        self._put(self._wrapper.close() if self._wrapper else "")
-        if not self._at_line_start:
-            self._out.write("\n")
-        self._out.flush()
+        self._write(end=True)
+        self._said.close()
 
-    def _write(self, text: str) -> None:
-        safe = self._sanitizer.feed(text[self._read :])
-        self._read = len(text)
-        self._put(self._wrapper.feed(safe) if self._wrapper else safe)
-
-    def _put(self, text: str) -> None:
-        if text:
-            self._out.write(text)
-            self._out.flush()
-            self._at_line_start = text.endswith("\n")
+    def _write(self, end: bool) -> None:
+        text = self._answer.text(end)
+        if self._thought is not None:
+            self._thought.show(self._answer.thought(end))
+            if text or end:
+                self._thought.close()
+        self._said.show(text)
 
 
 class JsonWriter:
     """One JSON object at the end; nothing when there is no end."""
 
-    def __init__(self, engine: Engine, out: TextIO) -> None:
+    def __init__(self, engine: Backend, out: TextIO, thinking: bool = False) -> None:
         self._engine = engine
-        self._answer = Answer(engine)
+        self._answer = Answer(engine, thinking)
         self._out = out
 
     def take(self, event: Event) -> None:
@@ -128,6 +127,7 @@ class JsonWriter:
         model = self._engine.info.name
         return {
             "text": self._answer.text(),
+            "thinking": self._answer.thought(),
             "model": model,
             "seed": seed,
             "reason": done.reason,
@@ -136,9 +136,12 @@ class JsonWriter:
 
 
 class EventWriter:
-    """One JSON object a line for every event, as it happens."""
+    """One JSON object a line for every event, as it happens.
 
-    def __init__(self, engine: Engine, out: TextIO) -> None:
+    Events are what the engine tells: the texts in them hold thoughts as well, as they stand on the canvas.
+    """
+
+    def __init__(self, engine: Backend, out: TextIO) -> None:
         self._engine = engine
         self._answer = Answer(engine)
         self._out = out
@@ -162,7 +165,7 @@ class EventWriter:
                 line["text"] = self._engine.decode(line["tokens"])
             case Done():
                 line["model"] = self._engine.info.name
-                line["text"] = self._answer.text()
+                line["text"] = self._engine.decode(self._answer.ids)
         return line
 
 
@@ -194,6 +197,7 @@ class Request:
     Attributes:
         trace: the file that the steps of the answer are to be kept in; `force`: even if it is there already.
         top_k: candidates of every position that a step tells.
+        images: files that the prompt is about.
     """
 
     prompt: str
@@ -202,6 +206,7 @@ class Request:
     trace: Path | None = None
     force: bool = False
     top_k: int = 0
+    images: tuple[Path, ...] = ()
 
 
 def answer(request: Request, out: TextIO | None = None) -> Exit:
@@ -217,11 +222,15 @@ def answer(request: Request, out: TextIO | None = None) -> Exit:
     with hushed() as screen:
         notes = Notes(screen, request.settings.quiet)
         try:
+            images = read_images(request.images)
             engine = open_engine(request.settings, notes)
+            if request.settings.watch and not request.settings.quiet:
+                notes.clear()
+                show_images(images, notes.stream)
             _write(request, engine, notes, out)
         except Exception as error:
             failure = of_engine(error)
-            if failure is None:
+            if failure is None or failure is error:
                 raise
             raise failure from error
         finally:
@@ -229,18 +238,26 @@ def answer(request: Request, out: TextIO | None = None) -> Exit:
     return Exit.FINE
 
 
-def _write(request: Request, engine: Engine, notes: Notes, out: TextIO) -> None:
-    ids = engine.encode_chat(messages(request), max_new_tokens=request.settings.max_tokens)
+def _write(request: Request, engine: Backend, notes: Notes, out: TextIO) -> None:
+    from dgengine import Notice
+
+    _check_steps(request, engine, notes, out)
+    thinking = _thinking(request.settings, engine, notes)
+    ids = engine.encode_chat(messages(request), thinking, max_new_tokens=request.settings.max_tokens)
     sampling = replace(sampling_of(request.settings), trace_top_k=request.top_k)
     events = engine.session().generate(ids, sampling)
     notes.clear()
-    writer = _writer(request, engine, sampling, out)
+    aside = notes.stream if thinking and not request.settings.quiet else None
+    writer = _writer(request, engine, sampling, out, thinking, aside)
     later: list[str] = []
     watched = not isinstance(writer, TextWriter) and request.mode == "text"
-    tracer = _tracer(request, engine)
+    tracer = _tracer(request, engine, thinking)
     try:
         for event in events:
-            later += _remarks(event, watched)
+            if isinstance(event, Notice) and event.kind == "busy":  # what one waits for is said while one waits
+                notes.say(event.text)
+            else:
+                later += _remarks(event, watched)
             if tracer is not None:
                 tracer.take(event)
             writer.take(event)
@@ -253,12 +270,12 @@ def _write(request: Request, engine: Engine, notes: Notes, out: TextIO) -> None:
             notes.say(remark)
 
 
-def _tracer(request: Request, engine: Engine) -> Tracer | None:
+def _tracer(request: Request, engine: Backend, thinking: bool) -> Tracer | None:
     if request.trace is None:
         return None
     from dgchat.inline.tracing import Tracer
 
-    return Tracer(engine, request.prompt, request.settings.seed, request.trace, request.force)
+    return Tracer(engine, request.prompt, request.settings.seed, request.trace, request.force, thinking)
 
 
 def _remarks(event: Event, watched: bool) -> Iterator[str]:
@@ -274,40 +291,57 @@ def _remarks(event: Event, watched: bool) -> Iterator[str]:
             yield from filter(None, [done_note(event), summary(event) if watched else None])
 
 
-def _writer(request: Request, engine: Engine, sampling: Sampling, out: TextIO) -> Writer:
+def _check_steps(request: Request, engine: Backend, notes: Notes, out: TextIO) -> None:
+    """Refuses a trace of an engine that has no steps; a note says why they are not seen.
+
+    Raises:
+        Failure: exit code 2.
+    """
+    reason = why_not(engine, "drafts")
+    if reason is not None and request.trace is not None:
+        raise Failure(f"{reason} --trace has nothing to keep: leave it out.", Exit.USAGE)
+    if reason is not None and request.settings.watch and request.mode == "text" and out.isatty():
+        notes.say(reason)
+
+
+def _thinking(settings: Settings, engine: Backend, notes: Notes) -> bool:
+    """Whether the model is to think first; where it cannot, though that is wished, a note says so."""
+    reason = why_not_think(engine) if settings.thinking else None
+    if reason is not None:
+        notes.say(reason)
+    return settings.thinking and reason is None
+
+
+def _writer(
+    request: Request, engine: Backend, sampling: Sampling, out: TextIO, thinking: bool, aside: TextIO | None
+) -> Writer:
+    """`aside`: where thoughts are shown; None for nowhere."""
     if request.mode == "json":
-        return JsonWriter(engine, out)
+        return JsonWriter(engine, out, thinking)
     if request.mode == "events":
         return EventWriter(engine, out)
-    if request.settings.watch and out.isatty():
+    if request.settings.watch and out.isatty() and why_not(engine, "drafts") is None:
         from dgchat.inline.watch import WatchWriter, can_animate
 
         if can_animate(out):
-            return WatchWriter(engine, sampling, request.settings, out)
-    return TextWriter(engine, out)
+            return WatchWriter(engine, sampling, request.settings, out, thinking, shows_thoughts=aside is not None)
+    return TextWriter(engine, out, thinking, aside)
 
 
-def open_engine(settings: Settings, notes: Notes) -> Engine:
-    """Loads the model that the settings name, or the built-in one with a note on how to get the full one."""
-    name = settings.model
-    if settings.sources["model"] == "default":
+def open_engine(settings: Settings, notes: Notes) -> Backend:
+    """Opens the engine that the settings name, or the built-in model with a note on how to get the full one."""
+    plan = planned(settings)
+    name = plan.label
+    if plan.is_default and settings.sources["model"] == "default":
         notes.say(default_model_note())
     notes.wait(f"loading {name}")
-    import dgengine
 
     stages = {"download": "downloading", "load": "loading"}
 
     def progress(stage: str, done: float) -> None:
         notes.wait(f"{stages.get(stage, stage)} {name}", done)
 
-    engine = dgengine.Engine.load(
-        name,
-        device=settings.device,
-        precision=settings.precision,
-        context=settings.context,
-        offline=settings.offline,
-        progress=progress,
-    )
+    engine = open_planned(settings, progress)
     for note in engine.info.notes:
         notes.say(note)
     return engine
@@ -322,7 +356,8 @@ def sampling_of(settings: Settings) -> Sampling:
 
 def messages(request: Request) -> list[Message]:
     """The chat that the prompt is, the system prompt at its head."""
-    return [*system_messages(request.settings), {"role": "user", "content": request.prompt}]
+    content = content_of(request.prompt, request.images)
+    return [*system_messages(request.settings), {"role": "user", "content": content}]
 
 
 def system_messages(settings: Settings) -> list[Message]:

@@ -16,7 +16,6 @@ from dgchat.settings import Settings
 from dgchat.themes import load
 from dgchat.trace.frames import Pace, View, frame_at
 from dgchat.trace.steps import StepTrace
-from dgengine import spelling
 
 if TYPE_CHECKING:
     from dgengine import Event
@@ -35,15 +34,17 @@ class Recording:
         self.info = _Info(trace.blocks[0].length if trace.blocks else 0)
         self.generation_config: dict[str, Any] = {}
         self.eos_ids = trace.about.ends
+        self.thought_marks = trace.about.marks
+        self.thinking = trace.about.thinking
         self.longest = max(1, *map(len, trace.blocks), 1)  # steps of a block
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The text that each token adds."""
         return self._trace.pieces(list(ids))
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of the tokens."""
-        return "".join(spelling.pieces((self._trace.spelling.get(id_, b"") for id_ in ids), end=True))
+    def spell(self, ids: Iterable[int]) -> list[bytes]:
+        """The bytes of each token."""
+        return [self._trace.spelling.get(id_, b"") for id_ in ids]
 
     def events(self, in_time: bool) -> Iterator[Event]:
         """The events of the answer; with `in_time` each step comes after the time that it took."""
@@ -77,8 +78,8 @@ def _writer(recording: Recording, settings: Settings, out: TextIO) -> tuple[Writ
 
         if can_animate(out):
             sampling = Sampling(max_denoising_steps=recording.longest)
-            return WatchWriter(recording, sampling, settings, out), True
-    return TextWriter(recording, out), False
+            return WatchWriter(recording, sampling, settings, out, recording.thinking, shows_thoughts=True), True
+    return TextWriter(recording, out, recording.thinking), False
 
 
 def print_step(trace: StepTrace, number: int, view: View, theme: str, out: TextIO) -> None:

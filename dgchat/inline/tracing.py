@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,18 @@ from dgchat.trace.steps import About, StepTrace
 from dgengine.events import Done, Event, Step
 
 if TYPE_CHECKING:
-    from dgengine import Engine
+    from dgbackends.protocol import Backend
 
 
 class Tracer:
     """Keeps the steps of an answer, up to as many as a trace may have."""
 
-    def __init__(self, engine: Engine, prompt: str, seed: int | None, path: Path, force: bool) -> None:
+    def __init__(
+        self, engine: Backend, prompt: str, seed: int | None, path: Path, force: bool, thinking: bool = False
+    ) -> None:
         self._engine = engine
-        self._trace = StepTrace(about=About(engine.info.name, prompt, seed, engine.eos_ids))
+        about = About(engine.info.name, prompt, seed, engine.eos_ids, marks=engine.thought_marks, thinking=thinking)
+        self._trace = StepTrace(about=about)
         self._path, self._force = path, force
         self._bytes = self._cells = self._steps = 0
         self._whole = True
@@ -30,8 +34,7 @@ class Tracer:
         if isinstance(event, Step):
             self._count(event)
         if isinstance(event, Done):
-            about = self._trace.about
-            self._trace.about = About(about.model, about.prompt, event.stats.seed, about.ends)
+            self._trace.about = replace(self._trace.about, seed=event.stats.seed)
         elif self._whole:
             self._trace.take(event)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeAlias
 
@@ -13,13 +13,15 @@ from rich.text import Text
 
 from dgchat.canvas.layout import Look, Row, Span
 from dgchat.canvas.looks import Styles
+from dgchat.canvas.marks import shown
 from dgchat.canvas.state import Canvas
-from dgchat.inline.answer import Answer, Source
+from dgchat.inline.answer import Answer
 from dgchat.inline.live import LiveArea
 from dgchat.inline.wrap import Wrapper
 from dgchat.sanitize import Sanitizer
 from dgchat.settings import Settings
 from dgchat.themes import load
+from dgchat.thoughts import Speller
 
 if TYPE_CHECKING:
     from dgengine import Event, Prefill, Sampling, Step
@@ -39,8 +41,11 @@ def can_animate(out: TextIO) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
 
 
-class CanvasSource(Source, Protocol):
+class CanvasSource(Speller, Protocol):
     """What drawing a canvas takes of an engine, or of a saved trace."""
+
+    def pieces(self, ids: Iterable[int], /) -> list[str]:
+        """The text that each token adds."""
 
     @property
     def info(self) -> HasLength:
@@ -138,22 +143,60 @@ class Painter:
         return rows[self._top : self._top + height]
 
 
+class _Settled:
+    """A text that grows. Its complete lines are printed above the canvas, the rest stays before it."""
+
+    def __init__(self, painter: Painter, dim: bool = False) -> None:
+        self.line = ""  # what is not complete
+        self._painter = painter
+        self._dim = dim
+        self._sanitizer = Sanitizer()
+        self._read = 0  # characters of the text that went through the sanitizer
+        self._wrapper = Wrapper(80)
+
+    def grow(self, text: str, complete: bool = False) -> None:
+        """Takes what the text has more than the last time; with `complete` its last line is printed as well."""
+        self.line += self._sanitizer.feed(text[self._read :])
+        self._read = len(text)
+        if complete and self.line:
+            self.line += "\n"
+        lines, newline, self.line = self.line.rpartition("\n")
+        if newline:
+            self._painter.area.print_above(self._printed(lines + newline))
+
+    def rest(self) -> str:
+        """The last line as it is to be printed; "" where there is none."""
+        return self._printed(self.line + "\n") if self.line else ""
+
+    def _printed(self, text: str) -> str:
+        self._wrapper.width = self._painter.area.size()[0]
+        wrapped = self._wrapper.feed(text)
+        return f"\x1b[2m{wrapped}\x1b[22m" if self._dim else wrapped
+
+
 class WatchWriter:
-    """Draws every step. Lines that are settled are printed above the canvas, as they are.
+    """Draws every step. Lines that are settled are printed above the canvas, as they are; thoughts are dim.
 
     An engine faster than `ui.pace` steps a second is slowed down to it, so that its steps can be seen.
     """
 
-    def __init__(self, engine: CanvasSource, sampling: Sampling, settings: Settings, out: TextIO) -> None:
+    def __init__(
+        self,
+        engine: CanvasSource,
+        sampling: Sampling,
+        settings: Settings,
+        out: TextIO,
+        thinking: bool = False,
+        shows_thoughts: bool = False,
+    ) -> None:
+        """`thinking`: whether the model was asked to think; `shows_thoughts`: whether what it thought stays printed."""
         self._engine = engine
         self._steps = sampling.resolve(engine.generation_config).max_denoising_steps
-        self._answer = Answer(engine)
-        self._sanitizer = Sanitizer()
-        self._read = 0  # characters of the answer that went through the sanitizer
-        self._wrapper = Wrapper(80)
-        self._line = ""  # settled text of the line that is not complete
-        self._canvas = self._new_canvas()
+        self._answer = Answer(engine, thinking)
         self._painter = Painter(settings, out)
+        self._said = _Settled(self._painter)
+        self._thought = _Settled(self._painter, dim=True) if shows_thoughts else None
+        self._canvas = self._new_canvas()
 
     def take(self, event: Event) -> None:
         """Draws what the event brings."""
@@ -170,34 +213,33 @@ class WatchWriter:
                 self._show(event)
             case Block():
                 self._painter.beat()
-                self._settle(self._answer.text(end=False))
+                self._settle(end=False)
                 self._canvas = self._new_canvas()
 
     def close(self) -> None:
         """Wipes the canvas and writes the rest of the text."""
         with closing(self._painter):
-            self._settle(self._answer.text())
+            self._settle(end=True)
         out = self._painter.console.file
-        if self._line:
-            self._wrapper.width = self._painter.area.size()[0]
-            out.write(self._wrapper.feed(self._line + "\n"))
+        out.write(self._said.rest())
         out.flush()
 
     def _new_canvas(self) -> Canvas:
-        info = self._engine.info
-        return Canvas(info.canvas_length, self._engine.pieces, self._engine.eos_ids, self._line)
+        info, inside = self._engine.info, self._answer.thinks
+        before = (self._thought.line if self._thought is not None else "") if inside else self._said.line
+        return Canvas(info.canvas_length, self._pieces, self._engine.eos_ids, before)
+
+    def _pieces(self, ids: Sequence[int]) -> list[str]:
+        return shown(ids, self._engine.pieces(ids), self._engine.thought_marks)
 
     def _rows(self, columns: int) -> list[Row]:
         return self._canvas.rows(columns, self._painter.marks)
 
-    def _settle(self, text: str) -> None:
+    def _settle(self, end: bool) -> None:
         """Prints the lines that have become complete; the rest of the text stays before the canvas."""
-        self._line += self._sanitizer.feed(text[self._read :])
-        self._read = len(text)
-        complete, newline, self._line = self._line.rpartition("\n")
-        if newline:
-            self._wrapper.width = self._painter.area.size()[0]
-            self._painter.area.print_above(self._wrapper.feed(complete + newline))
+        if self._thought is not None:
+            self._thought.grow(self._answer.thought(end), complete=end or not self._answer.thinks)
+        self._said.grow(self._answer.text(end))
 
     def _show(self, step: Step) -> None:
         self._painter.show(

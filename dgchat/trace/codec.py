@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dgchat.canvas.marks import THINKING
 from dgchat.trace.archive import TraceError, read_arrays
 from dgchat.trace.limits import (
     MOST_ABOUT,
@@ -70,7 +71,10 @@ def _bytes(data: bytes) -> NDArray[np.uint8]:
 
 
 def _about_json(about: About) -> bytes:
-    return json.dumps({**asdict(about), "ends": sorted(about.ends)}).encode()
+    table = {**asdict(about), "ends": sorted(about.ends)}
+    if about.marks is None:  # so that versions before thoughts can read it
+        del table["marks"], table["thinking"]
+    return json.dumps(table).encode()
 
 
 def _spelling_arrays(spelled: dict[int, bytes]) -> dict[str, NDArray[Any]]:
@@ -129,8 +133,9 @@ def _check_amount(arrays: dict[str, NDArray[Any]], count: int) -> None:
 
 def _check_text(trace: StepTrace) -> None:
     """Refuses more text than can be shown: a few tokens that are spelled at length would be enough for it."""
-    ids = np.array(sorted(trace.spelling), np.int64)
-    sizes = np.array([_weight(trace.spelling[id_]) for id_ in ids.tolist()], np.int64)
+    drawn_as = {**trace.spelling, **dict.fromkeys(trace.about.marks or (), THINKING.encode())}
+    ids = np.array(sorted(drawn_as), np.int64)
+    sizes = np.array([_weight(drawn_as[id_]) for id_ in ids.tolist()], np.int64)
 
     def size(drawn: NDArray[np.int32]) -> int:
         places = np.minimum(np.searchsorted(ids, drawn), len(ids) - 1)
@@ -157,13 +162,18 @@ def _read_about(arrays: dict[str, NDArray[Any]]) -> About:
         raise TraceError("The trace says more of itself than it may.")
     table = json.loads(data.tobytes())
     kinds = {"model": str, "prompt": str, "seed": int | None, "ends": list, "steered": bool}
+    if isinstance(table, dict) and "marks" in table:
+        kinds |= {"marks": list, "thinking": bool}
     if not isinstance(table, dict) or table.keys() != kinds.keys():
         raise TraceError("The trace does not say what it is of.")
     if not all(isinstance(table[name], kind) for name, kind in kinds.items()):
         raise TraceError("The trace says of itself what makes no sense.")
     if not all(isinstance(id_, int) for id_ in table["ends"]):
         raise TraceError("The trace's ends are no tokens.")
-    return About(**{**table, "ends": frozenset(table["ends"])})
+    marks = table.get("marks")
+    if marks is not None and not (len(marks) == 2 and all(isinstance(id_, int) for id_ in marks)):
+        raise TraceError("The trace's marks around thoughts are no tokens.")
+    return About(**{**table, "ends": frozenset(table["ends"]), "marks": marks and (marks[0], marks[1])})
 
 
 def _read_spelling(arrays: dict[str, NDArray[Any]]) -> dict[int, bytes]:

@@ -33,7 +33,9 @@ class Playback:
         self.index = len(trace) - 1
         self._motion = motion
         self._canvas: Canvas | None = None
-        self._before, self._settled = "", (-1, 0)  # and what it is of: place of the block, tokens before it
+        self._said = trace.parser()  # what stands before the block that is shown
+        self._before = self._line = ""  # the answer in it, and the line that the canvas goes on; cleaned
+        self._settled = (0, 0)  # and what it is of: place of the block, tokens before it
         self._held = False  # whether the canvas shows more pins than its step has
         self._drawn = (-1, 0)  # place of the block that the canvas is of, and how many of its steps it has taken
 
@@ -78,13 +80,32 @@ class Playback:
         return sum(len(block) for block in self.trace.blocks[:wanted])
 
     def before(self) -> str:
-        """The settled text in front of the block that is shown, cleaned."""
-        place, _ = self.locate()
-        settled = (place, sum(len(block.tokens) for block in self.trace.blocks[:place]))
-        if settled != self._settled:  # of a long answer it is long, and wanted for every frame
-            self._settled = settled
-            self._before = clean(self.trace.text(before=self.trace.blocks[place].number))
+        """The settled answer in front of the block that is shown, without what the model thought; cleaned."""
+        self._settle()
         return self._before
+
+    def thinks(self) -> bool:
+        """Whether the block that is shown begins in the middle of a thought."""
+        self._settle()
+        return self._said.inside
+
+    def _settle(self) -> None:
+        """Reads what stands before the block that is shown, or only what has come to that since the last time."""
+        place, _ = self.locate()
+        known, count = self._settled
+        if self._settled == (place, self._tokens(place)):  # of a long answer it is long, and wanted for every frame
+            return
+        goes_on = known <= place and count == self._tokens(known)
+        self._said = self._said.copy() if goes_on else self.trace.parser()
+        for block in self.trace.blocks[known if goes_on else 0 : place]:
+            self._said.feed(block.tokens.tolist())
+        self._settled = (place, self._tokens(place))
+        self._before = clean(self._said.answer)
+        line = clean(self._said.thought) if self._said.inside else self._before
+        self._line = line.rpartition("\n")[2]
+
+    def _tokens(self, place: int) -> int:
+        return sum(len(block.tokens) for block in self.trace.blocks[:place])
 
     def canvas(self, pins: Mapping[int, int] = _NONE, texts: Mapping[int, str] = _NO_TEXTS) -> Canvas:
         """The canvas after the step that is shown; its rows begin where they began before, if they can.
@@ -96,8 +117,9 @@ class Playback:
         place, number = self.locate()
         block = self.trace.blocks[place]
         if self._canvas is None or self._drawn[0] != place:
-            head = self.before().rpartition("\n")[2]
-            self._canvas = Canvas(block.length, self.trace.pieces, self.trace.about.ends, head, self._motion)
+            self._settle()
+            pieces, ends = self.trace.pieces, self.trace.about.ends
+            self._canvas = Canvas(block.length, pieces, ends, self._line, self._motion)
             self._drawn = (place, 0)
         elif number < self._drawn[1] or self._held:
             self._canvas.rewind()

@@ -5,15 +5,17 @@ A block of 256 positions and 48 steps takes 61 KiB without the candidates; see `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dgchat.canvas.marks import shown
 from dgengine import spelling
 from dgengine.events import Block, Event, Step
+from dgengine.thinking import ThoughtParser
 
 MOST_NATS: Final = 12.5  # the entropy that the coarsest code stands for: ln of a vocabulary of 262,144 tokens
 _CODES = 255
@@ -133,6 +135,8 @@ class About:
         seed: of the answer.
         ends: ids that end an answer: nothing is drawn behind the first one.
         steered: whether a person has pinned tokens.
+        marks: the ids around what the model thought; None for none.
+        thinking: whether it was asked to think.
     """
 
     model: str = ""
@@ -140,6 +144,8 @@ class About:
     seed: int | None = None
     ends: frozenset[int] = frozenset()
     steered: bool = False
+    marks: tuple[int, int] | None = None
+    thinking: bool = False
 
 
 class StepTrace:
@@ -196,17 +202,28 @@ class StepTrace:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token of a sequence adds; what the trace does not spell adds nothing."""
-        return spelling.pieces(self._spell(ids))
+        return shown(ids, spelling.pieces(self.spell(ids)), self.about.marks)
 
-    def _spell(self, ids: Sequence[int]) -> list[bytes]:
+    def spell(self, ids: Iterable[int]) -> list[bytes]:
+        """The bytes of each token."""
+        ids = list(ids)
         if self.speller is not None:
             return self.speller(ids)
         return [self.spelling.get(id_, b"") for id_ in ids]
 
     def text(self, before: int | None = None) -> str:
-        """The text of the blocks, or of those whose number is below `before`."""
+        """The text of the blocks, or of those whose number is below `before`, thoughts and their marks included."""
         ids = [id_ for block in self.blocks if before is None or block.number < before for id_ in block.tokens.tolist()]
-        return "".join(spelling.pieces(self._spell(ids), end=True))
+        return "".join(shown(ids, spelling.pieces(self.spell(ids), end=True), self.about.marks))
+
+    @property
+    def thought_marks(self) -> tuple[int, int] | None:
+        """The token ids around a thought."""
+        return self.about.marks
+
+    def parser(self) -> ThoughtParser:
+        """A new one, which tells thoughts from the answer in the tokens of the blocks."""
+        return ThoughtParser(self.spell, self.about.marks, self.about.thinking)
 
     def __len__(self) -> int:
         """How many steps all blocks have together."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from dgengine import Block, Control, Done, Event, InfillRequest, Notice, Prefill, Sampling, Stats, Step
+from dgengine import Block, Capabilities, Control, Done, Event, InfillRequest, Notice, Prefill, Sampling, Stats, Step
+from dgengine.thinking import ThoughtParser
 from tests.tui.rewrites import fake_infill
 
-EOS = 0
+EOS, OPENING, CLOSING = 0, 1, 2
 _TOKEN = re.compile(r"\n *| ?[A-Za-z]+| ?\S|\s")
 _FILLER = " the a of and river lantern quiet fox , . to was in".split(" ")
 
@@ -40,14 +41,20 @@ class Tty(io.StringIO):
 
 
 class Vocabulary:
-    """Words as tokens; the list grows as texts come in. Id 0 ends an answer."""
+    """Words as tokens; the list grows as texts come in. Id 0 ends an answer, 1 and 2 stand around a thought."""
 
     def __init__(self) -> None:
-        self.words = [""]
+        self.words = [""] * 3
         self._ids = {"": EOS}
 
     def encode(self, text: str) -> list[int]:
         return [self._id(word) for word in _TOKEN.findall(text)]
+
+    def encode_answer(self, text: str) -> list[int]:
+        """With `<thought>` and `</thought>` in it as the tokens around a thought."""
+        parts = re.split("(</?thought>)", text)
+        marks = {"<thought>": [OPENING, *self.encode("thought\n")], "</thought>": [CLOSING]}
+        return [id_ for part in parts for id_ in marks.get(part) or self.encode(part)]
 
     def _id(self, word: str) -> int:
         if word not in self._ids:
@@ -74,7 +81,7 @@ class FakeInfo:
 class FakeEngine:
     """Answers with `answers`, one after another, the last one again and again.
 
-    What comes before `</thought>` in an answer is a thought.
+    What stands between `<thought>` and `</thought>` in an answer is a thought.
 
     Attributes:
         asked: the messages of every `encode_chat` for an answer.
@@ -87,6 +94,7 @@ class FakeEngine:
         extensions: how many steps each `Control.extend` gave.
         permits: each step, and the end of a block, takes one: so a test lets the engine go step by step.
         thinks: whether the chat template knows of thinking.
+        sees: whether the model sees images.
         rewrites: the candidates of every rewrite, best first.
         requests: what was to be rewritten, and how.
     """
@@ -107,6 +115,7 @@ class FakeEngine:
         self.extensions: list[int] = []
         self.permits: threading.Semaphore | None = None
         self.thinks = False
+        self.sees = False
         self.rewrites = ["a silver bell", "nothing", "one old wooden kite"]
         self.requests: list[tuple[InfillRequest, Sampling | None]] = []
         self.sessions = 0
@@ -117,11 +126,16 @@ class FakeEngine:
     def encode_chat(
         self, messages: Sequence[dict[str, Any]], thinking: bool = False, max_new_tokens: int | None = None
     ) -> list[int]:
-        if messages != [{"role": "user", "content": "?"}]:  # else the app asks what the template can
-            self.asked.append([dict(message) for message in messages])
-            self.thought.append(thinking)
+        self.asked.append([dict(message) for message in messages])
+        self.thought.append(thinking)
         count = sum(1 + len(str(message.get("content", ""))) for message in messages)
         return [1] * (count + (thinking and self.thinks))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        name = self.info.name
+        why_not = {"thinking": f"{name} cannot think.", "images": f"{name} cannot see images."}
+        return Capabilities(thinking=self.thinks, images=self.sees, why_not=why_not)
 
     def encode(self, text: str) -> list[int]:
         return self.vocabulary.encode(text)
@@ -135,9 +149,15 @@ class FakeEngine:
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.pieces(ids))
 
+    @property
+    def thought_marks(self) -> tuple[int, int]:
+        return OPENING, CLOSING
+
     def split_thinking(self, ids: Iterable[int]) -> tuple[str, str]:
-        thought, mark, answer = self.decode(ids).rpartition("</thought>")
-        return thought + mark.removesuffix("</thought>"), answer
+        parser = ThoughtParser(self.spell, self.thought_marks)
+        parser.feed(ids)
+        parser.close()
+        return parser.thought, parser.answer
 
     def next_answer(self) -> str:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -168,7 +188,7 @@ class FakeSession:
         yield from (Notice(text) for text in engine.notices)
         yield Prefill(0, len(ids), 0)
         yield Prefill(len(ids), len(ids), 0)
-        tokens = [*engine.vocabulary.encode(engine.next_answer()), EOS]
+        tokens = [*engine.vocabulary.encode_answer(engine.next_answer()), EOS]
         blocks = [tokens[start : start + canvas] for start in range(0, len(tokens), canvas)]
         for number, block in enumerate(blocks, 1):
             yield from self._denoise(block, number, asks, control)

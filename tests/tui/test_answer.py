@@ -80,7 +80,7 @@ def test_json_is_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     written = ask(monkeypatch, FakeEngine(NASTY, name="some\x7fmodel"), "json")
     result = json.loads(written)
     assert written.count("\n") == 1
-    assert set(result) == {"text", "model", "seed", "reason", "stats"}
+    assert set(result) == {"text", "thinking", "model", "seed", "reason", "stats"}
     assert (result["text"], result["model"], result["seed"], result["reason"]) == (NASTY, "some\x7fmodel", 7, "eos")
     assert result["stats"]["steps_per_block"] == [6] and "seed" not in result["stats"]
 
@@ -157,10 +157,10 @@ def test_every_error_has_its_code(monkeypatch: pytest.MonkeyPatch, error: Except
 
 def test_what_was_written_before_an_error_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     class Half(FakeEngine):
-        def pieces(self, ids: Any, end: bool = False) -> list[str]:
-            if len(list(ids)) > 4:
+        def spell(self, ids: Any) -> list[bytes]:
+            if self.vocabulary.encode(" five")[0] in ids:
                 raise errors.NumericsError("The model's output holds NaN.")
-            return super().pieces(ids, end)
+            return super().spell(ids)
 
     out = io.StringIO()
     with pytest.raises(Failure, match="NaN"):

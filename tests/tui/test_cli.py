@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         requests.append(request)
         return Exit.FINE
 
-    def chat(settings: Settings, resume: int | None = None) -> Exit:
+    def chat(settings: Settings, resume: int | None = None, _: object = ()) -> Exit:
         requests.append((settings, resume))
         return Exit.FINE
 
@@ -67,13 +67,21 @@ def test_words_make_the_prompt(asked: list[Request], args: list[str], prompt: st
 
 def test_options_reach_the_request(asked: list[Request]) -> None:
     args = "--model m --system s --seed 3 --max-tokens 4 --steps 5 --json -q --device cpu --precision float32 --offline"
-    assert cli.run([*args.split(), "--watch", "Hello"]) == 0
+    assert cli.run([*args.split(), "--watch", "--thinking", "Hello"]) == 0
     (request,) = asked
     found = request.settings
     assert request.mode == "json"
     assert (found.model, found.system, found.seed, found.max_tokens, found.steps) == ("m", "s", 3, 4, 5)
     assert (found.quiet, found.device, found.precision, found.offline) == (True, "cpu", "float32", True)
-    assert found.watch is True
+    assert found.watch is True and found.thinking is True
+
+
+def test_no_thinking_wins_over_the_environment(asked: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.run(["Hello"]) == 0
+    monkeypatch.setenv("DGCHAT_THINKING", "1")
+    assert cli.run(["Hello"]) == 0
+    assert cli.run(["--no-thinking", "Hello"]) == 0
+    assert [request.settings.thinking for request in asked] == [False, True, False]
 
 
 def test_no_watch_wins_over_the_environment(asked: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +185,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     for flag in ("--help", "-h"):
         assert cli.run([flag]) == 0
         out = capsys.readouterr().out
-        for word in ("Examples:", "cat notes.txt | dgchat", "--watch", "Exit codes:", "dgchat config", "completion"):
+        words = ("Examples:", "cat notes.txt | dgchat", "--watch", "--thinking", "Exit codes:", "dgchat config")
+        for word in (*words, "completion", "dgchat bench"):
             assert word in out
 
 
@@ -209,6 +218,10 @@ def test_completion_prints_a_script(capsys: pytest.CaptureFixture[str], shell: s
         ("dgchat completion ", {"bash", "zsh", "fish"}),
         ("dgchat help set", {"settings"}),
         ("dgchat --max", {"--max-tokens"}),
+        ("dgchat ben", {"bench"}),
+        ("dgchat bench --re", {"--repeat", "--revision"}),
+        ("dgchat --thi", {"--thinking"}),
+        ("dgchat --no-thi", {"--no-thinking"}),
         ("dgchat --precision b", {"bfloat16"}),
         ("dgchat --model po", {"pocket", "po"}),
     ],

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-_HEAVY = ("torch", "transformers", "textual", "rich", "numpy", "huggingface_hub", "dgengine")
+_HEAVY = ("torch", "transformers", "textual", "rich", "numpy", "huggingface_hub", "dgengine", "PIL")
 _TIMES_OF_EMPTY = 10
 _RUNS = 9
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -29,7 +30,9 @@ WIDE, NARROW = (120, 30), (80, 24)
 _PATIENCE = 60.0  # seconds; only a test that fails waits so long
 
 
-def app_of(engine: FakeEngine | BaseException, resume: int | None = None, **flags: Any) -> ChatApp:
+def app_of(
+    engine: FakeEngine | BaseException, resume: int | None = None, images: Sequence[Path] = (), **flags: Any
+) -> ChatApp:
     """An app whose model is `engine`; an error is raised by the first attempts to load."""
 
     def load_engine(*_: object, **__: object) -> FakeEngine:
@@ -37,7 +40,7 @@ def app_of(engine: FakeEngine | BaseException, resume: int | None = None, **flag
             raise engine
         return engine
 
-    return ChatApp(load({"pace": 0.0, "model": "fake", **flags}, {}), load_engine, resume)  # type: ignore[arg-type]
+    return ChatApp(load({"pace": 0.0, "model": "fake", **flags}, {}), load_engine, resume, images)  # type: ignore[arg-type]
 
 
 @contextmanager

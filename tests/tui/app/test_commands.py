@@ -161,24 +161,24 @@ async def test_a_model_that_cannot_think_says_so() -> None:
     app = app_of(engine)
     async with app.run_test() as pilot:
         await ready(pilot)
-        await say(pilot, "/think on")
-        assert status(app) == "this model does not think first"
-        await say(pilot, "/think perhaps")
-        assert status(app) == "/think takes on or off"
+        await say(pilot, "/thinking on")
+        assert status(app) == "fake cannot think."
+        await say(pilot, "/thinking perhaps")
+        assert status(app) == "/thinking takes on or off"
         await ask(pilot, "Hello")
     assert engine.thought == [False]
 
 
 async def test_a_model_that_can_think_does_so_until_it_is_told_not_to() -> None:
-    engine = FakeEngine("Hm.</thought>One.", "Two.")
+    engine = FakeEngine("<thought>Hm.</thought>One.", "Two.")
     engine.thinks = True
     app = app_of(engine)
     async with app.run_test() as pilot:
         await ready(pilot)
-        await say(pilot, "/think")
+        await say(pilot, "/thinking")
         assert status(app) == "the model thinks first"
         await ask(pilot, "Hello")
-        await say(pilot, "/think off")
+        await say(pilot, "/thinking off")
         assert status(app) == "the model answers at once"
         await ask(pilot, "And?")
     assert engine.thought == [True, False]
@@ -189,12 +189,29 @@ async def test_thinking_that_is_wished_before_the_model_is_there_is_checked_when
     app = app_of(engine)
     app.host.start = lambda: None  # type: ignore[method-assign]
     async with app.run_test() as pilot:
-        await say(pilot, "/think on")
+        await say(pilot, "/think on")  # as it was called
         assert status(app) == "the model thinks first"
         type(app.host).start(app.host)
-        await until(pilot, lambda: "does not think" in status(app))
+        await until(pilot, lambda: "cannot think" in status(app))
         await ask(pilot, "Hello")
     assert engine.thought == [False]
+
+
+async def test_the_settings_turn_thinking_on() -> None:
+    engine = FakeEngine("<thought>Hm.</thought>One.")
+    engine.thinks = True
+    app = app_of(engine, thinking=True)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        await ask(pilot, "Hello")
+    assert engine.thought == [True]
+
+
+async def test_the_palette_has_thinking() -> None:
+    app = app_of(FakeEngine("One."))
+    async with app.run_test():
+        found = {command.title for command in app.get_system_commands(app.screen)}
+    assert "/thinking" in found and "/think" not in found
 
 
 # ---- titles, deleting

@@ -22,8 +22,9 @@ def texts(before: str, folder: Path = Path()) -> list[str]:
 @pytest.mark.parametrize(
     ("before", "found"),
     [
-        ("/th", ["/theme", "/think"]),
-        ("/think", ["/think"]),
+        ("/th", ["/theme", "/thinking"]),
+        ("/think", ["/thinking"]),
+        ("/thinking ", ["on", "off"]),
         ("/think ", ["on", "off"]),
         ("/think of", ["off"]),
         ("/export ", ["md", "json"]),

@@ -10,6 +10,7 @@ import pytest
 from dgchat.app.conversation import Conversation
 from dgchat.history.records import Message, NewAnswer
 from dgchat.history.store import Store
+from tests.engine.test_chat import EOS, byte_fallback
 
 
 class Said(list[str]):
@@ -139,3 +140,22 @@ def test_a_chat_deleted_elsewhere_becomes_a_new_one(chat: Conversation, said: Sa
 
 def test_escape_sequences_are_not_kept(chat: Conversation) -> None:
     assert chat.ask("red \x1b[31mfox").text == "red fox"
+
+
+def test_a_thought_is_kept_and_stripped_from_later_turns_by_its_ids(chat: Conversation) -> None:
+    """As the template asks, and through what the app itself gives the engine."""
+    tokenizer = byte_fallback()
+    assert tokenizer.can_think and tokenizer.thought_marks is not None
+    opening, closing = tokenizer.thought_marks
+    thought, words = tokenizer.tokens("a b"), tokenizer.tokens("ab a")
+    ids = [opening, *tokenizer.tokens("thought"), *thought, closing, *words, EOS[0]]
+    chat.ask("a")
+    chat.answer(NewAnswer("ab a", ids, "a b", "eos", {"model": "pocket"}))
+    chat.ask("b")
+    assert chat.path[1].thought == "a b" and chat.messages()[2]["ids"] == ids
+    for thinking in (False, True):
+        encoded = tokenizer.encode_chat(chat.messages(), thinking)
+        assert closing not in encoded
+        place = next(at for at in range(len(encoded)) if encoded[at : at + len(words)] == words)
+        without = tokenizer.encode_chat([*chat.messages()[:2], {"role": "assistant", "ids": words}], thinking)
+        assert encoded[:place] == without[:place]

@@ -14,8 +14,8 @@ from dgengine import Block, Control, Done, Event, Sampling, Step
 from tests.tui.fakes import EOS, FakeEngine, fake_stats
 
 
-def draft_of(engine: FakeEngine, head: Sequence[Sequence[int]] = ()) -> Draft:
-    return Draft(engine, StepTrace(), head)  # type: ignore[arg-type]
+def draft_of(engine: FakeEngine, head: Sequence[Sequence[int]] = (), thinking: bool = False) -> Draft:
+    return Draft(engine, StepTrace(), head, thinking)  # type: ignore[arg-type]
 
 
 def events(engine: FakeEngine) -> list[Event]:
@@ -54,11 +54,36 @@ def test_steps_that_did_not_come_count() -> None:
 
 
 def test_a_thought_is_no_part_of_the_text() -> None:
-    engine = FakeEngine("Hm.</thought>Yes.")
+    engine = FakeEngine("<thought>Hm.</thought>Yes.")
     draft = draft_of(engine)
     for event in events(engine):
         draft.take(event)
     assert (draft.thought, draft.text) == ("Hm.", "Yes.")
+
+
+def test_a_thought_that_goes_on_is_told_from_the_answer_across_canvases() -> None:
+    engine = FakeEngine("<thought>One two three four five.</thought>Six seven.", canvas=4)
+    draft = draft_of(engine, thinking=True)
+    seen = []
+    for event in events(engine):
+        draft.take(event)
+        if isinstance(event, Block):
+            seen.append((draft.thinks, draft.thought, draft.text))
+    assert seen == [
+        (True, "One", ""),
+        (True, "One two three four five", ""),
+        (False, "One two three four five.", "Six seven"),
+        (False, "One two three four five.", "Six seven."),
+    ]
+
+
+def test_a_channel_that_leaks_unasked_hides_no_answer() -> None:
+    for thinking, told in ((False, ("", "Yes.")), (True, ("Yes.", ""))):
+        engine = FakeEngine("<thought>Yes.")
+        draft = draft_of(engine, thinking=thinking)
+        for event in events(engine):
+            draft.take(event)
+        assert (draft.thought, draft.text) == told
 
 
 @pytest.mark.parametrize(

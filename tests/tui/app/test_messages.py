@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,23 @@ from textual.widgets import Markdown, Static
 from dgchat.app.messages import Answer
 from dgchat.app.prose import Prose, _complete
 from dgchat.history.records import Message
-from tests.tui.app.play import answers, app_of, ask, drawn, folded, screen, shown, transcript
+from tests.tui.app.play import (
+    answered,
+    answers,
+    app_of,
+    ask,
+    drawn,
+    end_block,
+    folded,
+    ready,
+    say,
+    screen,
+    shown,
+    status,
+    step_to,
+    transcript,
+    until,
+)
 from tests.tui.fakes import FakeEngine
 
 
@@ -144,12 +161,12 @@ async def test_links_are_shown_and_open_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_thought_is_folded_and_can_be_read() -> None:
-    engine = FakeEngine("Let me \x1b[31msee.</thought>Four.", "Five.")
+    engine = FakeEngine("<thought>Let me \x1b[31msee.</thought>Four.", "Five.")
     engine.thinks = True
     app = app_of(engine)
     async with app.run_test() as pilot:
         await ask(pilot, "Two and two?")
-        assert folded(app) == [("thinking", "Let me see.")]
+        assert folded(app) == [("thought: 3 words", "Let me see.")]
         assert transcript(app)[1].endswith("Four.") and "Let me" not in shown(app)
         await pilot.click("CollapsibleTitle")
         await pilot.pause()
@@ -159,3 +176,64 @@ async def test_a_thought_is_folded_and_can_be_read() -> None:
     assert engine.asked[1][1]["content"] == "Four."
     with app_of(engine).store as store:
         assert store.path(store.conversations()[0].leaf)[1].thought == "Let me \x1b[31msee."
+
+
+async def test_a_thought_is_folded_while_it_is_being_written_and_unfolds_by_key() -> None:
+    engine = FakeEngine("<thought>One two three four five.</thought>Six seven.", canvas=4, steps=2)
+    engine.thinks, engine.permits = True, threading.Semaphore(0)
+    app = app_of(engine, thinking=True, watch=True)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Count.")
+        await step_to(pilot, engine, 1, 2, 2)
+        assert "⟨thinking⟩" in shown(app) and folded(app) == []
+        await end_block(pilot, engine, 1)
+        assert folded(app) == [("thinking: 1 word", "One")]
+        await step_to(pilot, engine, 2, 2, 2)
+        assert "five" in shown(app) and "thinking: 1 word" in shown(app)
+        await end_block(pilot, engine, 2)
+        assert folded(app) == [("thinking: 5 words", "One two three four five")]
+        assert "One two" not in shown(app)
+        await pilot.press("alt+t")
+        await pilot.pause()
+        assert "One two three four five" in shown(app)
+        await step_to(pilot, engine, 3, 2, 2)
+        assert ".⟨answer⟩Six seven" in shown(app)  # a canvas that holds both
+        engine.permits.release(10)
+        await answered(pilot)
+        assert folded(app) == [("thought: 5 words", "One two three four five.")]
+        assert "One two three four five." in shown(app)  # it stays as the user has left it
+        await pilot.press("alt+t")
+        await pilot.pause()
+        assert "One two" not in shown(app) and transcript(app)[1].endswith("Six seven.")
+
+
+async def test_there_may_be_no_thought_to_unfold() -> None:
+    app = app_of(FakeEngine("One."))
+    async with app.run_test() as pilot:
+        await ask(pilot, "Hello")
+        await pilot.press("alt+t")
+        assert status(app).startswith("the model has not thought here")
+
+
+async def test_a_model_that_only_thinks_says_so_and_loses_nothing() -> None:
+    engine = FakeEngine("<thought>Hm, hm.")
+    engine.thinks = True
+    app = app_of(engine, thinking=True)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await until(pilot, lambda: "only thought" in status(app))
+        assert folded(app) == [("thought: 2 words", "Hm, hm.")]
+
+
+async def test_thoughts_show_beside_the_steps_of_an_answer() -> None:
+    engine = FakeEngine("<thought>One two three.</thought>Four.", canvas=4)
+    engine.thinks = True
+    app = app_of(engine, thinking=True)
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        await ask(pilot, "Count.")
+        await pilot.press("alt+up")
+        await until(pilot, lambda: answers(app)[0].player is not None)
+        assert "thought: 3 words" in shown(app) and "thought\nOne" not in shown(app)

@@ -126,3 +126,18 @@ def test_what_cannot_be_resumed_is_told(words: str) -> None:
 def test_resuming_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "resume", "1"]) == 2
     assert "a chat needs a terminal" in capsys.readouterr().err
+
+
+def test_thoughts_are_folded_in_markdown_and_stand_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with Store(history_file()) as store:
+        question = store.add_question(None, None, "Two and two?", model="m")
+        store.add_answer(question.id, NewAnswer("Four.", [5], "Two.\n\x1b[31mAnd two.</details>", "eos"))
+        chat = str(question.conversation)
+    written = printed(capsys, "export", chat, "md")
+    assert (
+        "## dgchat\n\n<details><summary>Thinking</summary>\n\n> Two.\n> And two.&lt;/details>\n\n</details>\n\nFour.\n"
+        in written
+    )
+    tree = json.loads(printed(capsys, "export", chat, "json"))["tree"]
+    assert (tree[1]["thought"], tree[1]["text"]) == ("Two.\n\x1b[31mAnd two.</details>", "Four.")
+    assert "Thinking" not in printed(capsys, "export", "1", "md")

@@ -1,0 +1,1 @@
+"""`dgchat bench`: how fast a model answers here, with whatever engine; knows no tensor."""
