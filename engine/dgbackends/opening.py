@@ -50,9 +50,10 @@ def open_backend(
     if server is not None:
         raise DeviceError(f"A server is asked by the engine vllm, not by {backend}.")
     if backend == EMBEDDED:
-        from dgengine.engine import BUILT_IN, Engine
+        import dgengine
+        from dgengine.engine import BUILT_IN
 
-        return Engine.load(
+        return dgengine.Engine.load(
             name or BUILT_IN, device=device, precision=precision, context=context, offline=offline, progress=progress
         )
     if backend not in BACKENDS:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pocket.conversations import Canvas, Sample, draw_conversation
 from pocket.infill import BRIEF_TASKS, draw_infill
+from pocket.stepping import draw_bounds, draw_temperatures
 from pocket.tokenizer import EOS, PAD, TURN_END, ChatTokenizer
 
 INFILL_SHARE = 0.2  # of the conversations that are packed into rows
@@ -52,6 +53,7 @@ class Batch:
         target: int64 [N, C], the clean canvas.
         noisy, noisier: int64 [N, C], the canvas, and the same with more noise: the step before it.
         weight: float32 [N, C], loss weights.
+        free, noise, draws, bounds, temperatures: what a step of the sampler from `noisier` needs (`stepping.stepped`).
     """
 
     ids: Tensor
@@ -62,6 +64,11 @@ class Batch:
     noisy: Tensor
     noisier: Tensor
     weight: Tensor
+    free: Tensor
+    noise: Tensor
+    draws: Tensor
+    bounds: Tensor
+    temperatures: Tensor
 
 
 def draw_long(rng: random.Random, tokenizer: ChatTokenizer, canvas: int) -> Sample:
@@ -164,8 +171,9 @@ def draw_batch(
     plan: Plan,
     canvas: int,
     vocab: int,
+    stepped: float = 0.0,
 ) -> Batch:
-    """One batch of the plan's shape."""
+    """One batch of the plan's shape; a share of `stepped` takes a step of the sampler in the place of noise."""
     filled = [fill_row(rng, tokenizer, plan, canvas) for _ in range(plan.rows)]
     chosen = [choose(rng, row[2], plan.canvases) for row in filled]
     flat = [item for row in chosen for item in row]
@@ -181,6 +189,11 @@ def draw_batch(
         noisy=noisy,
         noisier=noisier,
         weight=loss_weights(target),
+        free=free,
+        noise=torch.randint(0, vocab, target.shape, generator=generator),
+        draws=torch.rand(target.shape, generator=generator),
+        bounds=draw_bounds(len(target), stepped, generator),
+        temperatures=draw_temperatures(len(target), generator),
     )
 
 

@@ -27,6 +27,7 @@ from pocket.corpus.knowledge import guide_sha256
 from pocket.export import read_weights
 from pocket.network import Network, Shape
 from pocket.optimizer import optimizers
+from pocket.stepping import stepped
 
 LONG_EVERY = 10  # one step in so many sees more than 1,024 tokens of one conversation
 BRIEF_SHARE = 0.4  # of the other steps
@@ -41,11 +42,14 @@ def batch_loss(network: Network, batch: Batch, conditioned: bool) -> tuple[Tenso
     rows, starts, documents = batch.rows, batch.starts, batch.documents
     with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16):
         encoded = network.encode(batch.ids, documents)
-        previous = None
+        previous, canvas = None, batch.noisy
         if conditioned:
             with torch.no_grad():
                 previous, _ = network.denoise(batch.noisier, rows, starts, documents, encoded, None)
-        logits, balance = network.denoise(batch.noisy, rows, starts, documents, encoded, previous)
+                previous = previous / batch.temperatures  # as the sampler feeds them back
+                left = stepped(previous, batch.target, batch.free, batch.noise, batch.draws, batch.bounds)
+                canvas = torch.where(batch.bounds < 0, canvas, left)
+        logits, balance = network.denoise(canvas, rows, starts, documents, encoded, previous)
         losses = F.cross_entropy(logits.flatten(0, 1), batch.target.flatten(), reduction="none")
         denoising = (losses * batch.weight.flatten()).sum() / batch.weight.sum()
         causal_logits = network.logits(encoded.hidden[:, :-1])
@@ -116,7 +120,8 @@ class Trainer:
         plan = self._plan()
         # Long batches are always conditioned: one graph less to compile.
         conditioned = plan is LONG or self.rng.random() < CONDITIONED_SHARE
-        batch = draw_batch(self.rng, self.generator, self.tokenizer, plan, self.shape.canvas, self.shape.vocab_size)
+        shape, stepped = self.shape, self.options.stepped
+        batch = draw_batch(self.rng, self.generator, self.tokenizer, plan, shape.canvas, shape.vocab_size, stepped)
         batch = Batch(**{name: value.to(self.options.device) for name, value in vars(batch).items()})
         rate = learning_rate(self.step, self.minutes / self.options.minutes, self.options.lr)
         total, denoising, causal = self.loss(self.network, batch, conditioned)
@@ -151,6 +156,7 @@ class Trainer:
             "seed": self.options.seed,
             "learning_rate": self.options.lr,
             "emphasis": dict(self.options.emphasis),
+            "stepped": self.options.stepped,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "guide_sha256": guide_sha256(),
@@ -194,6 +200,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument(
         "--emphasis", type=emphasis, default=[], metavar="TASK=FACTOR,...", help="draw these tasks so much more often"
+    )
+    parser.add_argument(
+        "--stepped", type=float, default=0.0, metavar="SHARE", help="of the conditioned canvases, see stepping.py"
     )
     parser.add_argument("--vocab", type=int, default=2048)
     parser.add_argument("--tokenizer-turns", type=int, default=40_000)
