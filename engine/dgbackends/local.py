@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
@@ -18,12 +17,13 @@ from dgengine.capabilities import Capabilities
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
 from dgengine.engine import Progress, find_model, read_generation_config
-from dgengine.errors import InfillError, InsufficientMemoryError, SamplingError, SessionBusyError
+from dgengine.errors import InfillError, InsufficientMemoryError, SamplingError
 from dgengine.events import Done, Event, Notice
 from dgengine.infill.request import InfillRequest
 from dgengine.sampling import ResolvedSampling, Sampling, eos_ids
 from dgengine.speech import Speech
 from dgengine.stats import Recorder
+from dgengine.turn import Turn
 
 B = TypeVar("B", bound="LocalBackend")
 
@@ -101,7 +101,7 @@ class LocalSession(ABC):
         """Makes an empty session."""
         self._backend = backend
         self._held: list[int] = []
-        self._active: weakref.ref[Generator[Event, None, None]] | None = None
+        self._turn = Turn()
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -126,10 +126,9 @@ class LocalSession(ABC):
         control = control or Control()
         control.begin(info.canvas_length, info.vocab_size)
         self._check_wishes(resolved, control)
-        self._supersede()
         dropped = ids.dropped if isinstance(ids, EncodedChat) else 0
         run = self._surviving(self._events(prompt, dropped, resolved, control))
-        self._active = weakref.ref(run)
+        self._turn.take(run)
         return run
 
     def infill(
@@ -202,16 +201,4 @@ class LocalSession(ABC):
             raise InsufficientMemoryError(
                 f"Memory ran out while {self._backend.info.name} was answering: shorten the chat, close other "
                 "programs, or use dgchat's own engine, which needs less."
-            ) from error
-
-    def _supersede(self) -> None:
-        """Closes an answer that was left half-way."""
-        previous = self._active() if self._active is not None else None
-        if previous is None:
-            return
-        try:
-            previous.close()
-        except ValueError as error:  # it is running, in another thread
-            raise SessionBusyError(
-                "This session is still writing an answer: cancel it first, or use another session."
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -21,13 +20,13 @@ from dgengine.errors import (
     InsufficientMemoryError,
     NumericsError,
     SamplingError,
-    SessionBusyError,
 )
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
 from dgengine.sampler import BlockSampler, Draft, with_pins
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
 from dgengine.stats import Recorder
 from dgengine.stepping import EagerStepper, Stepper
+from dgengine.turn import Turn
 from dgengine.vision import spans
 from dgengine.vision.spans import ImageSpan
 from dgkernels.outcome import Outcome, Softmax
@@ -138,7 +137,7 @@ class Session:
         self._graphs = graphs
         self._longest_pass = 2**31
         self._doing = ("starting", 0)  # and with how many tokens
-        self._active: weakref.ref[Generator[Event, None, None]] | None = None
+        self._turn = Turn()
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -181,9 +180,8 @@ class Session:
             raise SamplingError("on_limit='ask' waits for an answer from a Control: pass one to generate.")
         control = control or Control()
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
-        self._supersede()
         run = self._surviving(_Answer(self, prompt, resolved, control).events())
-        self._active = weakref.ref(run)
+        self._turn.take(run)
         return run
 
     def infill(
@@ -214,12 +212,10 @@ class Session:
         resolved = (sampling or Sampling()).resolve(self._generation_config)
         control = control or Control()
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
-        infill = Infill(self, self._tokenizer(), request, resolved, control)
-        self._supersede()
+        run = self._surviving(Infill(self, self._tokenizer(), request, resolved, control).events())
+        self._turn.take(run)
         if self._graphs is not None:
             self._graphs.release()
-        run = self._surviving(infill.events())
-        self._active = weakref.ref(run)
         return run
 
     def _surviving(self, run: Generator[Event, None, None]) -> Generator[Event, None, None]:
@@ -237,18 +233,6 @@ class Session:
         """Forgets everything, and gives back the memory that was in use when `error` came."""
         self.reset()
         memory.give_back(error, self._model.device)
-
-    def _supersede(self) -> None:
-        """Closes an answer that was left half-way."""
-        previous = self._active() if self._active is not None else None
-        if previous is None:
-            return
-        try:
-            previous.close()
-        except ValueError as error:  # it is running, in another thread
-            raise SessionBusyError(
-                "This session is still writing an answer: cancel it first, or use another session."
-            ) from error
 
     def _checked(self, ids: Sequence[int], sampling: ResolvedSampling) -> EncodedChat:
         canvas = int(self._model.config.canvas_length)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,11 @@ from dgbackends.vllm.tokens import Thinking
 from dgengine import prompts
 from dgengine.capabilities import Capabilities
 from dgengine.control import Control
-from dgengine.errors import EmptyPromptError, InfillError, SamplingError, SessionBusyError
+from dgengine.errors import EmptyPromptError, InfillError, SamplingError
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason
 from dgengine.infill.request import InfillRequest
 from dgengine.sampling import Sampling
+from dgengine.turn import Turn
 
 if TYPE_CHECKING:
     from dgbackends.vllm.engine import ServerEngine
@@ -35,7 +35,7 @@ class ServerSession:
 
     def __init__(self, engine: ServerEngine) -> None:
         self._engine = engine
-        self._active: weakref.ref[Generator[Event, None, None]] | None = None
+        self._turn = Turn()
 
     def generate(
         self, ids: Sequence[int], sampling: Sampling | None = None, control: Control | None = None
@@ -56,7 +56,7 @@ class ServerSession:
         if control.pins(1):
             raise SamplingError(self._engine.capabilities.reason("pins"))
         run = _Answer(self._engine, ids, sampling, control).events()
-        self._supersede(run)
+        self._turn.take(run)
         return run
 
     def infill(
@@ -75,20 +75,8 @@ class ServerSession:
         sampling = sampling or Sampling()
         check(sampling, self._engine.capabilities, seeds=True)
         run = ServerInfill(self._engine, request, sampling, control or Control()).events()
-        self._supersede(run)
+        self._turn.take(run)
         return run
-
-    def _supersede(self, run: Generator[Event, None, None]) -> None:
-        """Closes an answer that was left half-way."""
-        previous = self._active() if self._active is not None else None
-        if previous is not None:
-            try:
-                previous.close()
-            except ValueError as error:  # it is running, in another thread
-                raise SessionBusyError(
-                    "This session is still writing an answer: cancel it first, or use another session."
-                ) from error
-        self._active = weakref.ref(run)
 
 
 def check(sampling: Sampling, capabilities: Capabilities, seeds: bool = False) -> None:
