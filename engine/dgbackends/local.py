@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -101,6 +101,7 @@ class LocalSession(ABC):
         """Makes an empty session."""
         self._backend = backend
         self._held: list[int] = []
+        self._cache: Any = None  # the engine's own, of K and V; made with the first answer
         self._turn = Turn()
 
     @property
@@ -142,8 +143,9 @@ class LocalSession(ABC):
         raise InfillError(self._backend.capabilities.reason("infill"))
 
     def reset(self) -> None:
-        """Forgets everything that is kept between answers."""
+        """Forgets everything that the cache holds."""
         self._held = []
+        self._cache = None
 
     @abstractmethod
     def _answer(

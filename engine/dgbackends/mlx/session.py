@@ -36,12 +36,6 @@ class MlxSession(LocalSession):
         super().__init__(backend)
         self._model = backend.model
         self._mx = loading.core()
-        self._cache: Any = None
-
-    def reset(self) -> None:
-        """Forgets everything that the cache holds."""
-        super().reset()
-        self._cache = None
 
     def _is_exhausted(self, error: BaseException) -> bool:
         return loading.is_exhausted(error)

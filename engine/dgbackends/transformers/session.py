@@ -41,12 +41,6 @@ class TransformersSession(LocalSession):
         super().__init__(backend)
         self._model = backend.model
         self._device = backend.device
-        self._cache: Any = None
-
-    def reset(self) -> None:
-        """Forgets everything that the cache holds."""
-        super().reset()
-        self._cache = None
 
     def _check_wishes(self, sampling: ResolvedSampling, control: Control) -> None:
         super()._check_wishes(sampling, control)
