@@ -17,7 +17,7 @@ from dgengine import Block, Capabilities, Control, Done, Event, InfillRequest, N
 from dgengine.thinking import ThoughtParser
 from tests.tui.rewrites import fake_infill
 
-EOS, OPENING, CLOSING = 0, 1, 2
+EOS, OPENING, CLOSING, THE = range(4)  # the last is the first word of every engine here, " the"
 _TOKEN = re.compile(r"\n *| ?[A-Za-z]+| ?\S|\s")
 _FILLER = " the a of and river lantern quiet fox , . to was in".split(" ")
 
@@ -44,7 +44,7 @@ class Vocabulary:
     """Words as tokens; the list grows as texts come in. Id 0 ends an answer, 1 and 2 stand around a thought."""
 
     def __init__(self) -> None:
-        self.words = [""] * 3
+        self.words = [""] * THE
         self._ids = {"": EOS}
 
     def encode(self, text: str) -> list[int]:

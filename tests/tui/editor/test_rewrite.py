@@ -8,7 +8,7 @@ import numpy as np
 
 from dgchat.editor.rewrite import CHOICE_HOLDS, Rewrite
 from dgengine import Block, Hole, InfillRequest, Step
-from tests.tui.fakes import FakeEngine
+from tests.tui.fakes import THE, FakeEngine
 
 LENGTH = 8
 
@@ -29,7 +29,7 @@ def started(*holes: tuple[int, int], text: str = "The fox.") -> tuple[Rewrite, C
     return rewrite, clock
 
 
-def step(candidate: int, number: int, nats: float, block: int | None = None, token: int = 1) -> Step:
+def step(candidate: int, number: int, nats: float, block: int | None = None, token: int = THE) -> Step:
     entropy = np.full(LENGTH, nats, np.float32)
     pinned = np.zeros(LENGTH, bool)
     pinned[0] = True
