@@ -176,27 +176,30 @@ class AskBar(Vertical):
             yield Pick("begin", "begin")
         with Horizontal(classes="row"):
             yield Static("strength", classes="label", markup=False)
-            yield Static("", id="meter", markup=False)
+            yield Static(meter(self.manner.strength), id="meter", markup=False)
             for name in STRENGTHS:
-                yield Pick(name, name)
+                yield self._marked(Pick(name, name))
             yield Static("candidates", classes="label apart", markup=False)
             yield Pick("‹", "fewer")
-            yield Static("", id="count", markup=False)
+            yield Static(str(self.manner.candidates), id="count", markup=False)
             yield Pick("›", "more")
             keys = WordKeys("", id="word-keys", markup=False, classes="apart")
             keys.tell(0, self._words)
             yield keys
 
     def on_mount(self) -> None:
-        """One writes at once."""
-        self._show()
-        self.query_one(Input).focus()
+        """One writes at once. A bar that is taken away before it is there has nothing in it."""
+        self.query(Input).focus()
+
+    def _marked(self, pick: Pick) -> Pick:
+        pick.set_class(pick.name == self.manner.strength, "chosen")
+        return pick
 
     def _show(self) -> None:
         self.query_one("#meter", Static).update(meter(self.manner.strength))
         self.query_one("#count", Static).update(str(self.manner.candidates))
         for pick in self.query(Pick):
-            pick.set_class(pick.name == self.manner.strength, "chosen")
+            self._marked(pick)
 
     def begin(self) -> None:
         """Has it begun, with what stands here."""
