@@ -22,7 +22,7 @@ from dgengine.frame import CanvasAttention, Frame, attend_masked
 from dgengine.kernel_layers import KernelLayers
 from dgengine.kernel_moe import KernelExperts
 from dgengine.kernel_vocabulary import KernelHead
-from dgengine.norm import add_rms_norm, rms_norm
+from dgengine.norm import add_rms_norm, rms_norm, softcap
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable, rotate
@@ -365,8 +365,7 @@ class Model:
     def _logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> softcapped logits float32 [N, V]."""
         normed = self._normed(hidden, self._head_norm)
-        logits = F.linear(normed, self._weights.embedding).float()
-        return logits.tanh_().mul_(self.config.final_logit_softcapping)
+        return softcap(F.linear(normed, self._weights.embedding).float(), self.config.final_logit_softcapping)
 
     def _score_rows(self, hidden: Tensor, ids: Tensor) -> Tensor:
         """Log-probabilities float32 [N] of ids[n] by the hidden state n of [N, D]."""

@@ -56,6 +56,14 @@ def gated_gelu(gate_up: Tensor) -> Tensor:
     return inner.sigmoid_().mul_(gate).mul_(up)
 
 
+def softcap(logits: Tensor, cap: float) -> Tensor:
+    """`cap * tanh(logits)` of float32, in place; the logits come in divided by `cap`."""
+    if logits.device.type != "cpu":
+        return logits.tanh_().mul_(cap)
+    # measured: torch's sigmoid takes a sixth of its tanh; the difference is some 4e-6 at a cap of 30
+    return logits.mul_(2.0).sigmoid_().mul_(2.0 * cap).sub_(cap)
+
+
 @cache
 def _constant(value: float) -> Tensor:
     """A float32 scalar tensor, for operations that take no number in its place."""
