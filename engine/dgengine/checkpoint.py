@@ -16,10 +16,10 @@ import torch
 
 from dgengine.config import ModelConfig
 from dgengine.errors import CheckpointError
-from dgengine.kernel_attention import kernel_attention
-from dgengine.kernel_layers import kernel_layers
-from dgengine.kernel_moe import Packer
-from dgengine.kernel_vocabulary import kernel_head
+from dgengine.kernels.attention import kernel_attention
+from dgengine.kernels.layers import kernel_layers
+from dgengine.kernels.packing import Packer
+from dgengine.kernels.vocabulary import kernel_head
 from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
 from dgengine.quantized.forms import Recipe

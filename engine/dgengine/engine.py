@@ -242,7 +242,7 @@ def built_in_path() -> Path:
 
 def _use_fp8_head(model: Model) -> str | None:
     """Puts the head in FP8 where kernels compute it; where not, says why in a sentence."""
-    from dgengine.kernel_vocabulary import kernel_head
+    from dgengine.kernels.vocabulary import kernel_head
 
     reason: str | None = "torch computes the logits"
     if model.kernel_head is not None:
@@ -254,7 +254,7 @@ def _use_fp8_head(model: Model) -> str | None:
 def _kernel_notes(model: Model) -> tuple[str, ...]:
     if model.kernel_note is None:
         return ()
-    return (f"Torch computes what kernels would, which takes longer: {model.kernel_note}.",)
+    return (f"Not everything is computed by the fastest kernels: {model.kernel_note}.",)
 
 
 def read_generation_config(path: Path) -> GenerationConfig:

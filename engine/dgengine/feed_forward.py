@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dgengine.kernel_moe import KernelExperts, mixture
+from dgengine.kernels.experts import KernelExperts, mixture
 from dgengine.moe import apply_experts, route, route_all
 from dgengine.norm import rms_norm
 from dgengine.weights import JoinedBranches, SeparateBranches

@@ -1,9 +1,9 @@
 """Products with a weight matrix, in the form that the processor at hand is fastest at.
 
-A plain matrix is multiplied by torch, which on a CPU arranges it anew in every product: at the few rows of a canvas that
-takes a third of the time in bfloat16. A packed one has been arranged once, in oneDNN's blocks. In float32 torch asks
-MKL, which on AMD's processors takes a fifth to a third longer than oneDNN. N is the number of rows, I and O the widths
-in and out, F that of a gated unit.
+A plain matrix is multiplied by torch, which on a CPU arranges it anew in every product: at the few rows of a canvas
+that takes a third of the time in bfloat16. A packed one has been arranged once, in oneDNN's blocks. In float32 torch
+asks MKL, which on AMD's processors takes a fifth to a third longer than oneDNN. N is the number of rows, I and O the
+widths in and out, F that of a gated unit.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
 from dgengine.feed_forward import feed_forward
 from dgengine.frame import CanvasAttention, Frame, attend_masked
-from dgengine.kernel_layers import KernelLayers
-from dgengine.kernel_moe import KernelExperts
-from dgengine.kernel_vocabulary import KernelHead
+from dgengine.kernels.experts import KernelExperts
+from dgengine.kernels.layers import KernelLayers
+from dgengine.kernels.vocabulary import KernelHead
 from dgengine.norm import add_rms_norm, rms_norm, softcap
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
@@ -76,8 +76,8 @@ class Model:
         device: where weights and caches are.
         dtype: of weights, activations and caches.
         residual_dtype: of what layers add to.
-        kernel_note: why the experts are not computed by kernels, in a few words; None where they are, or where
-            nobody wanted that.
+        kernel_note: what is not computed by kernels and why, in a few words; None where all is, or where nobody
+            wanted that.
         kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
         kernel_layers: what lies between the products of layers; None where torch computes it.
         canvas_attention: the attention of `denoise`.

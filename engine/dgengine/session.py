@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dgengine.frame import Frame
     from dgengine.graphs.capture import StepGraphs
     from dgengine.infill.request import InfillRequest
-    from dgengine.kernel_vocabulary import KernelHead
+    from dgengine.kernels.vocabulary import KernelHead
 
 ReadImage: TypeAlias = Callable[[Tensor, ImageSpan, Any], None]
 """Appends the K and V of an image, whose ids int64 [T] come first, to a cache, which comes last."""

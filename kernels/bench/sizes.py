@@ -120,7 +120,7 @@ TINY_SIZES: Final = Sizes(
     flushed=2**12,
     copied=2**16,
     product=64,
-    pocket_tokens=2,
+    pocket_tokens=3,
     compiles=False,
 )
 """For a dry run: every line is run, and no figure means anything."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from dgengine.errors import described
+from dgengine.kernels.trials import relative_error
 from dgengine.quantized.base import Quantized
 from dgengine.quantized.fp8 import LARGEST, Fp8
 from dgengine.quantized.matrices import QuantizedLinear
-from dgengine.trials import relative_error
 from dgkernels.tiles import FP8
 
 _MULTIPLE: Final = 16  # of which both sides of a matrix must be one, for the tensor cores

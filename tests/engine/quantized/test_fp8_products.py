@@ -98,7 +98,7 @@ def test_the_built_in_model_loses_little_by_them() -> None:
 
 
 def test_where_torch_refuses_the_matrices_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgengine.kernel_moe.why_not", lambda matrix, dtype: "torch refuses")
+    monkeypatch.setattr("dgengine.kernels.packing.why_not", lambda matrix, dtype: "torch refuses")
     model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4", "fp8"), kernels=True)
     assert not any(isinstance(layer.output, Fp8Linear) for layer in model._weights.layers)
     assert model.kernel_note is not None and "FP8" in model.kernel_note and logits(model).isfinite().all()

@@ -69,7 +69,7 @@ def test_kernels_that_are_wrong_here_are_not_used(how: str, said: str, monkeypat
 
 
 def test_a_head_that_is_wrong_here_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dgengine.kernel_vocabulary import KernelHead
+    from dgengine.kernels.vocabulary import KernelHead
 
     def fail(*_: object) -> None:
         raise RuntimeError("out of resources")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dgengine.checkpoint import load_model
 from dgengine.frame import attend_masked
-from dgengine.kernel_attention import attend_by_kernel
+from dgengine.kernels.attention import attend_by_kernel
 from dgengine.model import Model
 from dgengine.quantized import fp8, fp8_products
 from dgkernels.outcome import Outcome, Softmax

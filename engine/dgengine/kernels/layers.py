@@ -1,7 +1,7 @@
 """What lies between a layer's products, by the kernels of `dgkernels`, on devices that run them.
 
 Norms, rotation, gates and residuals are nothing but bytes to move and launches to wait for: torch takes some thirty of
-these in a layer, and they take four. Like the experts (`dgengine.kernel_moe`), they are tried before they are used.
+these in a layer, and they take four.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-from dgengine import trials
 from dgengine.config import ModelConfig
 from dgengine.feed_forward import joined_outputs
-from dgengine.kernel_moe import KernelExperts, mixture
+from dgengine.kernels import trials
+from dgengine.kernels.experts import KernelExperts, mixture
+from dgengine.kernels.trials import relative_error
 from dgengine.linear import Gated, JoinedGated
 from dgengine.moe import apply_experts, route
-from dgengine.trials import relative_error
 from dgengine.weights import JoinedBranches, LayerWeights, SeparateBranches, Weights
 
 _TRIED: Final = 24  # tokens

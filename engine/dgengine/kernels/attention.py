@@ -13,10 +13,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from dgengine import trials
 from dgengine.config import ModelConfig
 from dgengine.frame import CanvasAttention, Seen
-from dgengine.trials import relative_error
+from dgengine.kernels import trials
+from dgengine.kernels.trials import relative_error
 
 _KEYS: Final = 400  # of the trial, of which some at either end are not seen
 _HIDDEN: Final = 33

@@ -1,7 +1,4 @@
-"""The head, and what a step wants of its logits, by the kernels of `dgkernels`, on devices that run them.
-
-Like the experts (`dgengine.kernel_moe`), they are tried before they are used.
-"""
+"""The head, and what a step wants of its logits, by the kernels of `dgkernels`."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgengine import trials
 from dgengine.errors import described
-from dgengine.trials import relative_error
+from dgengine.kernels import trials
+from dgengine.kernels.trials import relative_error
 from dgkernels.outcome import Outcome, Softmax
 from dgkernels.tiles import FP8, VocabularyTiles, vocabulary_tiles
 
