@@ -113,7 +113,7 @@ def assemble(
     reasons = [packer.reason]
     model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping)
     reasons.append(reason)
-    model.kernel_layers, reason = kernel_layers(config, weights, model.residual_dtype)
+    model.stack.kernels, reason = kernel_layers(config, weights, model.residual_dtype)
     reasons.append(reason)
     attention, reason = kernel_attention(config, device, dtype)
     model.canvas_attention = attention or model.canvas_attention

@@ -7,27 +7,23 @@ hidden size, V the vocabulary, C the canvas length, H the query heads, KV the K/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgengine.attention import Visibility, attend, causal, everything, within
+from dgengine.attention import Visibility, causal, everything, within
 from dgengine.cache import KVCache
 from dgengine.config import LayerKind, ModelConfig
-from dgengine.feed_forward import feed_forward
 from dgengine.frame import CanvasAttention, Frame, attend_masked
 from dgengine.kernels.experts import KernelExperts
-from dgengine.kernels.layers import KernelLayers
 from dgengine.kernels.vocabulary import KernelHead
-from dgengine.norm import add_rms_norm, rms_norm, softcap
+from dgengine.norm import rms_norm, softcap
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
-from dgengine.rope import RotaryTable, rotate
-from dgengine.streaming import ExpertStream
-from dgengine.weights import Conditioning, JoinedBranches, LayerWeights, SeparateBranches, Weights, expected_shapes
+from dgengine.rope import RotaryTable
+from dgengine.stack import Span, Stack
+from dgengine.weights import Conditioning, SeparateBranches, Weights, expected_shapes
 from dgkernels.outcome import Outcome, Softmax
 
 # A roll-back of up to this many tokens never has to encode again (KVCache).
@@ -43,29 +39,6 @@ _LENGTHS = {"cuda": (64, 128, 256, 512, _CHUNK)}
 _SCORED_LOGITS = 2**24  # rows times vocabulary that scoring holds at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Span:
-    """What one pass through the stack runs over: `batch` sequences of `count` tokens at `start` and after.
-
-    Attributes:
-        committed: the cache's length. Positions below it are in the cache already and are not written again.
-        encoding: causal with the encoder's layer scalars, or else everything sees everything, with the decoder's.
-        visible: what the queries see, by kind of layer.
-        rotary: the rotary factors of each layer.
-        frame: where keys and values go, and what is seen, in place of `start`, `committed` and `visible`; denoising by
-            kernels only.
-    """
-
-    batch: int
-    start: int
-    count: int
-    committed: int
-    encoding: bool
-    visible: dict[LayerKind, Visibility]
-    rotary: list[tuple[Tensor, Tensor]]
-    frame: Frame | None = None
-
-
 class Model:
     """The text model of one checkpoint, on one device. Made by `dgengine.checkpoint.load_model`.
 
@@ -79,14 +52,13 @@ class Model:
         kernel_note: what is not computed by kernels and why, in a few words; None where all is, or where nobody
             wanted that.
         kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
-        kernel_layers: what lies between the products of layers; None where torch computes it.
+        stack: the layers.
         canvas_attention: the attention of `denoise`.
         encoded_lengths: numbers of tokens, ascending, that `encode` fills its passes up to.
     """
 
     kernel_note: str | None = None
     kernel_head: KernelHead | None = None
-    kernel_layers: KernelLayers | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
         """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
@@ -102,7 +74,7 @@ class Model:
         # On a CPU the residual stays in float32: conversions to and fro would cost more than its size.
         self.residual_dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         self._weights = weights
-        self._stream = ExpertStream(weights.layers, streamed, self.device) if streamed else None
+        self.stack = Stack(config, weights.layers, self.device, self.dtype, streamed)
         # the division of the softcap is done here, once
         self._head_norm = weights.norm.float() / config.final_logit_softcapping
         # sqrt(D), rounded to the weights' dtype as the reference does
@@ -122,12 +94,12 @@ class Model:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights on the device as held, fused and converted; buffers for streamed experts included."""
-        held = sum(tensor.nbytes for tensor in self._weights.tensors())
-        return held if self._stream is None else held - self._stream.host_bytes() + self._stream.buffer_bytes()
+        held, stream = sum(tensor.nbytes for tensor in self._weights.tensors()), self.stack.stream
+        return held if stream is None else held - stream.host_bytes() + stream.buffer_bytes()
 
     def host_bytes(self) -> int:
         """Bytes of the experts that stay in the host's memory and are streamed to the device."""
-        return 0 if self._stream is None else self._stream.host_bytes()
+        return 0 if self.stack.stream is None else self.stack.stream.host_bytes()
 
     @property
     def embedding(self) -> Tensor:
@@ -261,7 +233,7 @@ class Model:
         span = Span(1, 0, count, 0, False, {}, frame.rotary, frame)
         with torch.inference_mode():
             hidden = self._denoised(canvas.to(self.device), None, self_conditioning, span)
-            return self.kernel_head(self._normed(hidden, self._head_norm), temperature, uniforms, into)
+            return self.kernel_head(self.stack.normed(hidden, self._head_norm), temperature, uniforms, into)
 
     @torch.inference_mode()
     def score(self, ids: Tensor, cache: KVCache) -> Tensor:
@@ -292,15 +264,15 @@ class Model:
 
     def _commit_piece(self, ids: Tensor, hidden: Tensor, span: Span, cache: KVCache) -> None:
         """Commits the keys and values of `ids` [T], which come in as `hidden` [T, D], or with padding behind them."""
-        last = len(self._weights.layers) - 1
-        hidden = self._through(last, hidden, cache, span)
-        self._keys_and_values_only(last, hidden, cache, span)
+        last = len(self.stack) - 1
+        hidden = self.stack.through(last, hidden, cache, span)
+        self.stack.keys_and_values_only(last, hidden, cache, span)
         cache.commit(ids)
 
     def _encode_piece_fully(self, ids: Tensor, cache: KVCache, start: int) -> Tensor:
         span = self._span(start, ids.shape[0], cache.length, causal)
         hidden = self._embed(ids).to(self.residual_dtype)
-        return self._through(len(self._weights.layers), hidden, cache, span)
+        return self.stack.through(len(self.stack), hidden, cache, span)
 
     def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None) -> Tensor:
         count = canvas.shape[-1]
@@ -319,7 +291,7 @@ class Model:
     ) -> Tensor:
         """A canvas [(B,) C] -> [N, D]; the cache may be missing where the span has a frame."""
         hidden = self._conditioned(canvas.reshape(-1), self_conditioning)
-        return self._through(len(self._weights.layers), hidden, cache, span)
+        return self.stack.through(len(self.stack), hidden, cache, span)
 
     def _span(self, start: int, count: int, committed: int, sees: Callable[..., Visibility]) -> Span:
         """Of tokens that are encoded; `sees`: `causal` or `within`."""
@@ -342,9 +314,9 @@ class Model:
         if self_conditioning is not None:
             # with no logits the signal is zero, and so is the MLP of it
             signal = self._conditioning_signal(self._weights.conditioning, self_conditioning)
-        if self.kernel_layers is not None:
+        if self.stack.kernels is not None:
             scale = self._embedding_scale
-            return self.kernel_layers.embed(ids, self._weights.embedding, scale, signal, self.residual_dtype)
+            return self.stack.kernels.embed(ids, self._weights.embedding, scale, signal, self.residual_dtype)
         embedded = self._embed(ids)
         if signal is not None:
             embedded = embedded + signal
@@ -356,15 +328,15 @@ class Model:
         else:
             logits = previous.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
             soft = logits.softmax(dim=-1) @ self._weights.embedding  # in float32 within, and rounded once
-        if self.kernel_layers is not None:
-            x = self.kernel_layers.norm(soft, weights.pre_norm, self._embedding_scale)
-            return weights.down(self.kernel_layers.gated(weights.gate_up, x))
+        if self.stack.kernels is not None:
+            x = self.stack.kernels.norm(soft, weights.pre_norm, self._embedding_scale)
+            return weights.down(self.stack.kernels.gated(weights.gate_up, x))
         normed = rms_norm(soft * self._embedding_scale, weights.pre_norm, self.config.rms_norm_eps)
         return weights.down(weights.gate_up(normed)[0].to(self.dtype))
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[N, D] -> softcapped logits float32 [N, V]."""
-        normed = self._normed(hidden, self._head_norm)
+        normed = self.stack.normed(hidden, self._head_norm)
         return softcap(F.linear(normed, self._weights.embedding).float(), self.config.final_logit_softcapping)
 
     def _score_rows(self, hidden: Tensor, ids: Tensor) -> Tensor:
@@ -375,126 +347,6 @@ class Model:
             for begin, part in zip(range(0, hidden.shape[0], rows), hidden.split(rows), strict=True)
         ]
         return torch.cat(parts)
-
-    # the layers
-
-    def _through(self, layers: int, hidden: Tensor, cache: KVCache | None, span: Span) -> Tensor:
-        """[N, D] -> [N, D], N = batch * count, through the first `layers` of the stack."""
-        if self.kernel_layers is not None:
-            return self._through_by_kernels(self.kernel_layers, layers, hidden, cache, span)
-        for index in range(layers):
-            hidden = self._layer(index, hidden, cache, span)
-        return hidden
-
-    def _through_by_kernels(
-        self, kernels: KernelLayers, layers: int, hidden: Tensor, cache: KVCache | None, span: Span
-    ) -> Tensor:
-        """The same; what ends a layer norms the next one's input as well."""
-        stack = self._weights.layers[:layers]
-        if not stack:
-            return hidden
-        following = [layer.input_norm for layer in stack[1:]] + [None]
-        x = kernels.norm(hidden, stack[0].input_norm)
-        for index, (layer, then) in enumerate(zip(stack, following, strict=True)):
-            attended = self._attention(index, layer, x, cache, span)
-            hidden, dense, experts = kernels.after_attention(layer, hidden, attended)
-            with self._branches(index, layer) as branches:
-                outputs = kernels.branches(branches, hidden, dense, experts)
-            scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
-            hidden, x = kernels.after_branches(layer, hidden, outputs, scalar, then)
-        return hidden
-
-    def _layer(self, index: int, hidden: Tensor, cache: KVCache | None, span: Span) -> Tensor:
-        """[N, D] -> [N, D], N = batch * count."""
-        layer = self._weights.layers[index]
-        eps = self.config.rms_norm_eps
-        attended = self._attention(index, layer, self._normed(hidden, layer.input_norm), cache, span)
-        hidden = add_rms_norm(hidden, attended, layer.post_attention_norm, eps)
-        hidden = add_rms_norm(hidden, self._feed_forward(index, layer, hidden), layer.post_feedforward, eps)
-        scalar = layer.encoder_scalar if span.encoding else layer.decoder_scalar
-        return hidden if scalar == 1.0 else hidden.mul_(scalar)
-
-    def _feed_forward(self, index: int, layer: LayerWeights, hidden: Tensor) -> Tensor:
-        """[N, D] -> [N, D], both branches."""
-        top_k, eps = self.config.top_k_experts, self.config.rms_norm_eps
-        with self._branches(index, layer) as branches:
-            return feed_forward(branches, hidden, top_k, eps, self.dtype)
-
-    def _branches(self, index: int, layer: LayerWeights) -> AbstractContextManager[SeparateBranches | JoinedBranches]:
-        """A layer's second half, on the device while this is entered."""
-        if self._stream is None or index not in self._stream:
-            return nullcontext(layer.branches)
-        return self._stream.on_device(index)
-
-    def _normed(self, hidden: Tensor, weight: Tensor | None) -> Tensor:
-        """[N, D] -> [N, D], in the dtype of products."""
-        if self.kernel_layers is not None:
-            return self.kernel_layers.norm(hidden, weight)
-        return rms_norm(hidden, weight, self.config.rms_norm_eps, self.dtype)
-
-    def _attention(self, index: int, layer: LayerWeights, x: Tensor, cache: KVCache | None, span: Span) -> Tensor:
-        """[N, D], normed -> [N, D]; leaves the new keys and values in the cache's room."""
-        if self.kernel_layers is not None:
-            return layer.output(self._attended_by_kernels(self.kernel_layers, index, layer.qkv(x), cache, span))
-        heads = self.config.num_attention_heads
-        queries_keys, values = self._project(index, layer, layer.qkv(x), span)
-        if span.frame is not None:
-            return layer.output(span.frame.attend(index, queries_keys[0], values[0]))
-        assert cache is not None
-        visible = span.visible[layer.config.kind]
-        known = max(0, span.committed - span.start)
-        room = cache.room(index, visible.first, span.start + known, span.start + span.count)
-        outputs = []
-        # a batch shares the prefix: each canvas takes its turn in the room after it
-        for qk, v in zip(queries_keys, values, strict=True):
-            room.new_keys.copy_(qk[known:, heads:])
-            room.new_values.copy_(v[known:])
-            outputs.append(attend(qk[:, :heads].transpose(0, 1), room.keys, room.values, visible))
-        return layer.output(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
-
-    def _attended_by_kernels(
-        self, kernels: KernelLayers, index: int, raw: Tensor, cache: KVCache | None, span: Span
-    ) -> Tensor:
-        """What the fused projection made, [N, heads * d] -> [N, H * d]; likewise."""
-        layer, factors = self._weights.layers[index], span.rotary[index]
-        if span.frame is not None:
-            buffers, rows = span.frame.buffers(index), span.frame.rows(index)
-            queries = kernels.rotate(layer, raw, factors, buffers.keys, buffers.values, rows)
-            return span.frame.attend_from(index, queries)
-        assert cache is not None
-        visible = span.visible[layer.config.kind]
-        known = max(0, span.committed - span.start)
-        room = cache.room(index, visible.first, span.start + known, span.start + span.count)
-        new_keys, new_values = room.new_keys.transpose(0, 1), room.new_values.transpose(0, 1)
-        outputs = []
-        for own in raw.split(span.count):
-            queries = kernels.rotate(layer, own, factors, new_keys, new_values, known=known)
-            outputs.append(attend(queries, room.keys, room.values, visible))
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-
-    def _project(self, index: int, layer: LayerWeights, raw: Tensor, span: Span) -> tuple[Tensor, Tensor]:
-        """Norms and rotates what the fused projection made, [N, heads * d], which may be without the queries.
-
-        Returns [B, T, queries and keys, d] and values [B, T, KV, d]. The last KV heads of `raw` become the values: V's
-        own, or in full layers K's, normed without weight and not rotated. All are float32.
-        """
-        own = layer.config
-        normed = rms_norm(raw.float().view(span.batch, span.count, -1, own.head_dim), None, self.config.rms_norm_eps)
-        rotated = normed.shape[2] - (own.num_key_value_heads if own.kind == "sliding" else 0)
-        weighted = normed[:, :, :rotated] * layer.qk_norm[-rotated:]
-        return rotate(weighted, *span.rotary[index]), normed[:, :, -own.num_key_value_heads :]
-
-    def _keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
-        layer = self._weights.layers[index]
-        x = self._normed(hidden, layer.input_norm)
-        queries = self.config.num_attention_heads * layer.config.head_dim
-        raw = layer.qkv.columns_from(queries, x)
-        if self.kernel_layers is not None:
-            room = cache.read(index, span.start, span.start + span.count)
-            self.kernel_layers.rotate(layer, raw, span.rotary[index], *room)
-            return
-        keys, values = self._project(index, layer, raw, span)
-        cache.write(index, span.start, keys[0].transpose(0, 1), values[0].transpose(0, 1))
 
     def _padded(self, ids: Tensor) -> Tensor:
         """Ids with padding behind them, so that there are only a few lengths to be ready for.

@@ -189,7 +189,7 @@ def test_a_network_that_fails_in_a_layer(at: int, monkeypatch: pytest.MonkeyPatc
         return feed_forward(*args)
 
     with monkeypatch.context() as patch, pytest.raises(InsufficientMemoryError):
-        patch.setattr("dgengine.model.feed_forward", failing)
+        patch.setattr("dgengine.stack.feed_forward", failing)
         for _ in range(3):
             list(session.generate(prompt, sampling))
     again = list(session.generate(prompt, sampling))

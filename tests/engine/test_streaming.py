@@ -119,7 +119,7 @@ def test_a_pass_that_broke_off_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -
 
     for _ in range(6):
         with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
-            patch.setattr("dgengine.model.feed_forward", broken)
+            patch.setattr("dgengine.stack.feed_forward", broken)
             answers(model)
         assert torch.equal(answers(model), expected)
 
@@ -144,7 +144,7 @@ def test_two_layers_of_experts_are_on_the_device_and_the_others_in_the_host(reci
 
 def test_a_copy_is_one_piece_of_memory() -> None:
     """The buffers are laid out as what is copied to them, transposed views as well."""
-    stream = load_model(deep(), dtype=torch.bfloat16, streamed=3)._stream
+    stream = load_model(deep(), dtype=torch.bfloat16, streamed=3).stack.stream
     assert stream is not None
     for buffer in stream._buffers:
         assert [tensor.stride() for tensor in buffer] == [tensor.stride() for tensor in stream._sources[0]]
@@ -367,7 +367,7 @@ def test_on_a_gpu(recipe: Recipe) -> None:
     expected = answers(resident)
     for streamed in (1, 2, 3, 4, LAYERS):
         model = load_model(deep(), "cuda", torch.bfloat16, recipe, streamed=streamed)
-        sources = [tensor for source in model._stream._sources for tensor in source]  # type: ignore[union-attr]
+        sources = [tensor for source in model.stack.stream._sources for tensor in source]  # type: ignore[union-attr]
         assert all(tensor.is_pinned() for tensor in sources)
         for _ in range(20):
             assert torch.equal(answers(model), expected)

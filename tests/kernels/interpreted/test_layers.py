@@ -23,7 +23,7 @@ def models(spec: str) -> tuple[Model, Model, Model]:
     """By kernels, by torch, and exact."""
     path = tiny_checkpoint(spec)
     found = load_model(path, dtype=torch.bfloat16, kernels=True)
-    assert found.kernel_layers is not None and found.canvas_attention is attend_by_kernel, found.kernel_note
+    assert found.stack.kernels is not None and found.canvas_attention is attend_by_kernel, found.kernel_note
     return found, load_model(path, dtype=torch.bfloat16), load_model(path)
 
 
@@ -104,13 +104,13 @@ def test_kernels_that_fail_or_are_wrong_here_are_not_used(
         model = load_model(tiny_checkpoint("base"), dtype=torch.bfloat16, kernels=True)
         assert how in (model.kernel_note or ""), model.kernel_note
         attends = model.canvas_attention is attend_by_kernel
-        assert (model.kernel_layers is not None) == ("attention" in said) and attends != ("attention" in said)
+        assert (model.stack.kernels is not None) == ("attention" in said) and attends != ("attention" in said)
         assert attends or model.canvas_attention is attend_masked
 
 
 def test_a_model_in_float32_is_left_to_torch() -> None:
     model = load_model(tiny_checkpoint("base"), kernels=True)
-    assert model.kernel_layers is None and model.canvas_attention is attend_masked
+    assert model.stack.kernels is None and model.canvas_attention is attend_masked
     assert model.kernel_note == "they compute in bfloat16"
 
 
