@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,88 +11,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgengine import counter, memory, prompts
+from dgengine.answer import Answer
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
 from dgengine.errors import (
     ChatTemplateError,
     ImageError,
     InsufficientMemoryError,
-    NumericsError,
     SamplingError,
 )
-from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
-from dgengine.sampler import BlockSampler, Draft, with_pins
+from dgengine.events import Event
+from dgengine.interfaces import Cache, Model
+from dgengine.sampler import BlockSampler, Draft
 from dgengine.sampling import GenerationConfig, ResolvedSampling, Sampling, eos_ids
-from dgengine.stats import Recorder
 from dgengine.stepping import EagerStepper, Stepper
 from dgengine.turn import Turn
 from dgengine.vision import spans
 from dgengine.vision.spans import ImageSpan
-from dgkernels.outcome import Outcome, Softmax
+from dgkernels.outcome import Softmax
 
 if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer
-    from dgengine.frame import Frame
     from dgengine.graphs.capture import StepGraphs
     from dgengine.infill.request import InfillRequest
-    from dgengine.kernels.vocabulary import KernelHead
 
 ReadImage: TypeAlias = Callable[[Tensor, ImageSpan, Any], None]
 """Appends the K and V of an image, whose ids int64 [T] come first, to a cache, which comes last."""
 
-_CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
 _SHORTEST = 64  # tokens per encode below which halving saves no memory worth having
-
-
-class Cache(Protocol):
-    """The K/V cache of one conversation, as `dgengine.cache` makes it."""
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-
-    def rollback(self, length: int) -> int:
-        """Forgets what lies past `length`; returns the length really kept, which may be lower."""
-
-
-class Model(Protocol):
-    """What a session needs of a model, as `dgengine.checkpoint.load_model` makes it."""
-
-    @property
-    def config(self) -> Any:
-        """With canvas_length, vocab_size, max_position_embeddings."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights live."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights."""
-
-    @property
-    def kernel_head(self) -> KernelHead | None:
-        """What takes the place of the logits in `denoise`; None where there are only logits."""
-
-    def new_cache(self) -> Any:
-        """An empty cache."""
-
-    def encode(self, ids: Tensor, cache: Any) -> None:
-        """Appends the K and V of ids int64 [T]."""
-
-    def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
-        """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed."""
-
-    def frame(self, cache: Any) -> Frame:
-        """Where a canvas lies after what the cache holds, where there is a `kernel_head`."""
-
-    def denoise(
-        self, canvas: Tensor, frame: Frame, self_conditioning: Softmax | None, temperature: float, uniforms: Tensor
-    ) -> Outcome:
-        """What a step wants of the logits of a canvas int64 [C], where there is a `kernel_head`."""
-
-    def score(self, ids: Tensor, cache: Any) -> Tensor:
-        """Causal log-probabilities float32 [T] of ids int64 [T]; the cache is not changed."""
 
 
 class Session:
@@ -180,7 +125,7 @@ class Session:
             raise SamplingError("on_limit='ask' waits for an answer from a Control: pass one to generate.")
         control = control or Control()
         control.begin(self._model.config.canvas_length, self._model.config.vocab_size)
-        run = self._surviving(_Answer(self, prompt, resolved, control).events())
+        run = self._surviving(Answer(self, prompt, resolved, control).events())
         self._turn.take(run)
         return run
 
@@ -346,148 +291,6 @@ class Session:
     def model(self) -> Model:
         """The model that the session runs on."""
         return self._model
-
-
-@dataclass(slots=True)
-class _Answer:
-    """One call of `generate`: the block loop of the reference, as a generator."""
-
-    session: Session
-    prompt: EncodedChat
-    sampling: ResolvedSampling
-    control: Control
-
-    def events(self) -> Generator[Event, None, None]:
-        model = self.session.model
-        recorder = Recorder(model.device, self.sampling.seed)
-        generator = torch.Generator(device=model.device).manual_seed(self.sampling.seed)
-        if dropped := self.prompt.dropped:
-            yield Notice(prompts.dropped_text(dropped), "dropped", dropped)
-        yield from self._prefill(recorder)
-        reason: Reason = "length"
-        pending: list[int] = []  # the canvas before, encoded only when another block really follows
-        for number in range(1, self.sampling.blocks(model.config.canvas_length) + 1):
-            if self.control.cancelled:
-                reason = "cancelled"
-                break
-            self._encode(pending, recorder)
-            with recorder.timed():  # a graph may have to be made
-                block = _BlockRun(self, number, generator, recorder)
-            yield from block.events()
-            if block.ended != "committed":
-                reason = "eos" if block.ended == "eos" else "cancelled"
-                break
-            pending = block.canvas
-        yield Done(reason, recorder.stats())
-
-    def _prefill(self, recorder: Recorder) -> Iterator[Event]:
-        """Brings the cache to the prompt; stops between chunks when cancelled."""
-        images, end = self.prompt.images, len(self.prompt)
-        with recorder.timed():
-            recorder.reused = self.session.rewind(self.prompt, images)
-        new = end - recorder.reused
-        # The reference encodes a prompt in one piece; other pieces round differently in the last bits.
-        chunk = new if self.sampling.reference else _CHUNK
-        yield Prefill(0, new, recorder.reused)
-        for begin, after in spans.batches(recorder.reused, end, chunk, images):
-            if self.control.orders(1).cancelled:
-                return
-            self._encode(self.prompt[begin:after], recorder, images)
-            yield Prefill(recorder.encoded, new, recorder.reused)
-
-    def _encode(self, ids: list[int], recorder: Recorder, images: Sequence[ImageSpan] = ()) -> None:
-        if not ids:
-            return
-        with recorder.timed():
-            self.session.encode(ids, images)
-        recorder.encoded += len(ids)
-
-
-class _BlockRun:
-    """The denoising of one block.
-
-    Attributes:
-        ended: "committed", "eos" or "cancelled", once the events have run out.
-        canvas: the whole committed canvas, as the next block must see it.
-    """
-
-    def __init__(self, answer: _Answer, number: int, generator: torch.Generator, recorder: Recorder) -> None:
-        self._answer = answer
-        self._control = answer.control
-        self._number = number
-        self._recorder = recorder
-        self._limit = answer.sampling.max_denoising_steps
-        self._stepper = answer.session.stepper(answer.sampling, number, generator)
-        self._draft = self._stepper.draft
-        self.ended = ""
-        self.canvas: list[int] = []
-
-    def events(self) -> Iterator[Event]:
-        """Steps until the canvas is committed, or the answer is cancelled."""
-        try:
-            yield from self._events()
-        finally:
-            self._stepper.close()
-
-    def _events(self) -> Iterator[Event]:
-        while not self._stepper.converged:
-            orders = self._control.orders(self._number)
-            if orders.cancelled:
-                self.ended = "cancelled"
-                return
-            if orders.commit and self._stepper.steps:
-                break
-            if self._stepper.steps < self._limit:
-                yield self._step(orders.pins)
-                continue
-            more = self._control.take_extension()
-            if not more and self._answer.sampling.on_limit == "ask":
-                yield self._finish(waiting=True)
-                more = self._control.wait_for_decision()
-                if not more and not self._pinned_since():
-                    self._close()
-                    return
-            if not more:
-                break
-            self._limit = self._stepper.steps + more
-        if self._control.cancelled:
-            self.ended = "cancelled"
-            return
-        yield self._finish()
-        self._close()
-
-    def _close(self) -> None:
-        """Ends the block with the draft that its last `Block` gave."""
-        _, ends = self._answer.session.cut(self._draft)
-        self.ended = "cancelled" if self._control.cancelled else "eos" if ends else "committed"
-        self.canvas = self._draft.tolist()
-        self._control.end_block(self._number)
-
-    def _pinned_since(self) -> bool:
-        """Whether pins that were set after the last `Block` change what is committed."""
-        return not np.array_equal(self._draft, self._pinned_draft())
-
-    def _pinned_draft(self) -> NDArray[np.int32]:
-        """The draft with the pins of this moment."""
-        return with_pins(self._stepper.draft, self._control.pins(self._number))
-
-    def _step(self, pins: Mapping[int, int]) -> Step:
-        try:
-            draft, seconds = self._stepper.advance(pins, self._limit)
-        except NumericsError as error:
-            self._answer.session.reset()
-            raise NumericsError(
-                f"The model gave NaN or infinity at block {self._number}, step {self._stepper.steps}: "
-                "the weights may be damaged, or overflow at this precision; try precision='float32'."
-            ) from error
-        self._recorder.add_step(self._number, seconds)
-        return Step(self._number, self._stepper.steps, seconds=seconds, **draft._asdict())
-
-    def _finish(self, waiting: bool = False) -> Block:
-        self._draft = self._pinned_draft()
-        tokens, _ = self._answer.session.cut(self._draft)
-        self._recorder.tokens[self._number] = len(tokens)
-        return Block(self._number, tokens, self._stepper.steps, self._stepper.converged, waiting=waiting)
 
 
 def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

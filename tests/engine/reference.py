@@ -30,7 +30,7 @@ class ReferenceCache:
 
 
 class ReferenceModel:
-    """`DiffusionGemmaForBlockDiffusion` as a `dgengine.session.Model`."""
+    """`DiffusionGemmaForBlockDiffusion` as a `dgengine.interfaces.Model`."""
 
     dtype = torch.float32
     device = torch.device("cpu")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from dgengine import attention, cache, footprint, model, rope, sampler, session, weights
+from dgengine import answer, attention, cache, footprint, model, rope, sampler, weights
 from dgengine.cache import KVCache
 from dgengine.checkpoint import load_model
 from dgengine.config import LayerConfig, ModelConfig
@@ -42,7 +42,7 @@ Walk: TypeAlias = list[tuple[str, int]]
 
 
 def test_what_the_engine_says_is_what_is_reckoned_with() -> None:
-    assert footprint.PASS == session._CHUNK == run._CHUNK
+    assert footprint.PASS == answer.CHUNK
     assert {"cuda": model._DEFAULT_SLACK, **model._SLACK} == footprint.SLACK
     assert (footprint.FIRST_CAPACITY, footprint.LARGEST_GROWTH) == (cache._FIRST_CAPACITY, cache._LARGEST_GROWTH)
     assert (footprint.MASK_ELEMENTS, footprint.SMALLEST_PASS) == (model._MASK_ELEMENTS, model._SMALLEST_CHUNK)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from dgengine.answer import CHUNK
 from dgengine.control import Control
 from dgengine.errors import InfillError, NumericsError
 from dgengine.events import Block, Candidate, Done, Event, Hole, Prefill, Step
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer
     from dgengine.session import Session
 
-_CHUNK = 512  # prompt tokens per encode: how often progress is reported and a cancel is heard
 _FINISHED = 8  # candidates that are finished at least; the others are given up after their first step
 _POOL_ELEMENTS = 2**28  # logits that all candidates together may have: 1 GiB of float32
 _BUDGET = 16  # canvases that prompt, text and canvas may come to
@@ -239,11 +239,11 @@ class Infill:
         self._recorder.reused += reused
         new = ids[reused:]
         yield Prefill(0, len(new), reused)
-        for start in range(0, len(new), _CHUNK):
+        for start in range(0, len(new), CHUNK):
             if self._control.orders(1).cancelled:
                 return
-            self._encode(new[start : start + _CHUNK])
-            yield Prefill(min(start + _CHUNK, len(new)), len(new), reused)
+            self._encode(new[start : start + CHUNK])
+            yield Prefill(min(start + CHUNK, len(new)), len(new), reused)
 
     def _encode(self, ids: Sequence[int]) -> None:
         with self._recorder.timed():
