@@ -110,7 +110,7 @@ def assemble(
     packer = Packer(config, device, dtype)
     weights = build(config, source, report, packer)
     model = Model(config, weights, in_host)
-    reasons = [packer.reason]
+    reasons: list[str | None] = [*packer.reasons]
     model.kernel_head, reason = kernel_head(model.embedding, config.final_logit_softcapping)
     reasons.append(reason)
     model.stack.kernels, reason = kernel_layers(config, weights, model.residual_dtype)

@@ -1,7 +1,7 @@
 """DiffusionGemma: one stack of layers that encodes committed tokens and denoises a canvas.
 
 The computation is that of transformers' `modeling_diffusion_gemma`; the names of the steps are the same. D is the
-hidden size, V the vocabulary, C the canvas length, H the query heads, KV the K/V heads, d a head's width.
+hidden size, V the vocabulary, C the canvas length. The layers are those of `dgengine.stack`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Model:
         device: where weights and caches are.
         dtype: of weights, activations and caches.
         residual_dtype: of what layers add to.
-        kernel_note: what is not computed by kernels and why, in a few words; None where all is, or where nobody
-            wanted that.
+        kernel_note: what is not computed by kernels and why, in a few words; None where all that can be is,
+            or where nobody wanted that.
         kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
         stack: the layers.
         canvas_attention: the attention of `denoise`.

@@ -1,4 +1,4 @@
-"""Normalisation and the gated activation: the elementwise parts of a layer."""
+"""Normalisation, the gated activation, and the cap on logits: what is computed element by element."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def softcap(logits: Tensor, cap: float) -> Tensor:
     """`cap * tanh(logits)` of float32, in place; the logits come in divided by `cap`."""
     if logits.device.type != "cpu":
         return logits.tanh_().mul_(cap)
-    # measured: torch's sigmoid takes a sixth of its tanh; the difference is some 4e-6 at a cap of 30
+    # measured: torch's sigmoid takes a sixth of its tanh; the difference is below 1e-5 at a cap of 30
     return logits.mul_(2.0).sigmoid_().mul_(2.0 * cap).sub_(cap)
 
 

@@ -192,7 +192,7 @@ class Stack:
         return rotate(weighted, *span.rotary[index]), normed[:, :, -own.num_key_value_heads :]
 
     def keys_and_values_only(self, index: int, hidden: Tensor, cache: KVCache, span: Span) -> None:
-        """Commits keys and values of the layer `index`, which reads `hidden` [N, D], and computes nothing else."""
+        """Writes keys and values of the layer `index`, which reads `hidden` [N, D], and computes nothing else."""
         layer = self._layers[index]
         x = self.normed(hidden, layer.input_norm)
         queries = self._config.num_attention_heads * layer.config.head_dim

@@ -140,7 +140,12 @@ def _checks(correctness: Result) -> str:
     pocket = correctness.get("pocket", {})
     if "relative_error" in pocket:
         error, allowed = f"{pocket['relative_error']:.4f}", f"{pocket['tolerance']}"
-        rows.append(("built-in model's logits", "nvfp4", "", "", error, allowed, "yes" if pocket["ok"] else "no"))
+        holds = "yes" if pocket["ok"] else "no"
+        if "worst" in pocket:
+            holds += (
+                f", the furthest position {pocket['worst']:.4f}, {pocket['same_argmax']:.0%} with the same word first"
+            )
+        rows.append(("built-in model's logits", "nvfp4", "", "", error, allowed, holds))
     return _markdown(rows)
 
 

@@ -57,8 +57,9 @@ def test_what_is_not_a_number_shows(dtype: torch.dtype, poison: float) -> None:
     assert not gated(x)[0].isfinite().any()
 
 
-def test_packing_holds_no_more_than_the_weight() -> None:
-    weight = _weight(64, 64, torch.bfloat16)
+@dtypes
+def test_packing_holds_no_more_than_the_weight(dtype: torch.dtype) -> None:
+    weight = _weight(64, 64, dtype)
     assert sum(tensor.nbytes for tensor in packed_linear(weight, 8).tensors()) == weight.nbytes
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dgengine.attention import causal, everything
 from dgengine.config import ModelConfig, RopeConfig
 from dgengine.moe import PlainExperts, apply_experts, route
-from dgengine.norm import gated_gelu, rms_norm
+from dgengine.norm import gated_gelu, rms_norm, softcap
 from dgengine.rope import RotaryTable, rotate
 from tests.engine.tiny import SPECS, tiny_checkpoint
 
@@ -48,6 +48,14 @@ def test_gated_gelu(dtype: torch.dtype) -> None:
 def test_gated_gelu_saturates_without_nan() -> None:
     gate = torch.tensor([-1e30, -1e4, 0.0, 1e4])
     assert gated_gelu(torch.cat((gate, torch.ones(4)))).tolist() == [0.0, 0.0, 0.0, 1e4]
+
+
+def test_softcap() -> None:
+    logits = torch.linspace(-12, 12, 4001)
+    expected = 30 * torch.tanh(logits.double())
+    torch.testing.assert_close(softcap(logits.clone(), 30.0).double(), expected, rtol=0, atol=1e-5)
+    ends = softcap(torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf, torch.nan]), 30.0)
+    assert ends[:5].tolist() == [-30.0, -30.0, 0.0, 30.0, 30.0] and ends[5].isnan()
 
 
 @pytest.mark.parametrize("name", SPECS)

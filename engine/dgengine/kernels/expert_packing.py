@@ -31,7 +31,7 @@ class ExpertPacker:
 
     Attributes:
         reason: why kernels do not compute them, in a few words; None where they do, or where none came yet.
-        native_reason: why products in FP4, which were wished, are not used; None where they are, or nobody wished them.
+        native_reason: why products in FP4 are not used, which were wished for; else None.
     """
 
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
@@ -108,6 +108,9 @@ class ExpertPacker:
             return None
         from dgkernels import support
 
+        if gate_up.stack.form != "nvfp4":
+            self.native_reason = f"there are none for {gate_up.stack.form}"
+            return None
         hidden, width = self._config.hidden_size, self._config.moe_intermediate_size
         tiles = native_tiles(support.capability_of(self._device), hidden, width)
         if tiles is None:
@@ -119,13 +122,11 @@ class ExpertPacker:
         )
         if not self._native_tried:
             self._native_tried = True
-            self.native_reason = self._try_native(branches, native, gate_up.stack.form)
+            self.native_reason = self._try_native(branches, native)
         return native if self.native_reason is None else None
 
-    def _try_native(self, plain: SeparateBranches, native: SeparateBranches, form: str) -> str | None:
+    def _try_native(self, plain: SeparateBranches, native: SeparateBranches) -> str | None:
         from dgkernels import support
 
-        if form != "nvfp4":
-            return f"there are none for {form}"
         errors = partial(expert_trials.native_errors, self._config, self._device, plain, native)
-        return support.why_not_native(self._device) or refusal("kernels", errors, expert_trials.NATIVE_TOLERANCE)
+        return support.why_not_native(self._device) or refusal("their kernels", errors, expert_trials.NATIVE_TOLERANCE)

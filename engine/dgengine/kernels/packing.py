@@ -23,15 +23,15 @@ class Packer:
         self._projections = ProjectionPacker(dtype)
 
     @property
-    def reason(self) -> str | None:
-        """What is not done by kernels and why, in a few words; None where all is, or where there was nothing to do."""
+    def reasons(self) -> list[str]:
+        """What is not done by kernels and why, in a few words each; none where all is, or there was nothing to do."""
         eights, fours = self._projections.reason, self._experts.native_reason
         reasons = [
             self._experts.reason,
             eights and f"products in FP8 are not used, {eights}",
             fours and f"products in FP4 are not used, {fours}",
         ]
-        return "; ".join(reason for reason in reasons if reason) or None
+        return [reason for reason in reasons if reason]
 
     def __call__(self, layer: LayerWeights) -> LayerWeights:
         """The layer as kernels want it, or as it is."""

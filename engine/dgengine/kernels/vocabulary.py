@@ -72,7 +72,7 @@ def kernel_head(embedding: Tensor, softcap: float, fp8: bool = False) -> tuple[K
     try:
         matrix = _in_fp8(embedding) if fp8 else embedding
     except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
-        return None, f"they fail here ({described(failure)})"
+        return None, f"those of the head fail here ({described(failure)})"
     head = KernelHead(matrix, softcap, tiles)
     reason = _difference(head, embedding, matrix, softcap)
     return (head, None) if reason is None else (None, reason)
@@ -98,7 +98,7 @@ def _difference(head: KernelHead, embedding: Tensor, matrix: Tensor | EightBits,
         found = head(hidden, _TEMPERATURE, uniforms)
         soft = found.softmax.mean(embedding)
     except Exception as failure:  # noqa: BLE001 - a kernel that cannot be compiled or launched is not used
-        return f"they fail here ({described(failure)})"
+        return f"those of the head fail here ({described(failure)})"
     logits = _product(hidden, matrix).tanh() * (softcap / _TEMPERATURE)
     shares = logits.softmax(-1)
     entropy = -(shares * logits.log_softmax(-1)).sum(-1)
@@ -106,7 +106,7 @@ def _difference(head: KernelHead, embedding: Tensor, matrix: Tensor | EightBits,
     off = float((found.entropy - entropy).abs().max())
     highest = logits.gather(1, found.argmax.unsqueeze(1)).squeeze(1) >= logits.amax(-1) - 0.2
     if not (error < _ENTROPY and off < _ENTROPY and bool(highest.all())):  # NaN as well
-        return f"their results differ from torch's by {error:.1%} and {off:.3f} nats here"
+        return f"the results of those of the head differ from torch's by {error:.1%} and {off:.3f} nats here"
     return None
 
 

@@ -77,7 +77,7 @@ def test_a_head_that_is_wrong_here_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(KernelHead, "__call__", fail)
     model = load_model(built_in_path(), dtype=torch.bfloat16, recipe=Recipe("nvfp4"), kernels=True)
     assert model.uses_kernels and model.kernel_head is None
-    assert model.kernel_note == "they fail here (RuntimeError: out of resources)"
+    assert model.kernel_note == "those of the head fail here (RuntimeError: out of resources)"
 
 
 @pytest.mark.parametrize(
