@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from pocket.average import main, mean
+from dgengine.engine import built_in_path
+from pocket.average import main, mean, read
 
 
 def checkpoint(value: float, guide: str = "a", width: int = 4) -> dict[str, Any]:
@@ -27,6 +29,15 @@ def test_other_shapes_and_empty_weights_are_refused() -> None:
         mean([(checkpoint(1.0), 1.0), (checkpoint(1.0, width=5), 1.0)])
     with pytest.raises(ValueError, match="more than zero"):
         mean([(checkpoint(1.0), 0.0)])
+
+
+def test_an_exported_model_is_read_as_well() -> None:
+    source = built_in_path()
+    found = read(source)
+    embedding = found["weights"]["embed_tokens.weight"]
+    saved = load_file(source / "model.safetensors")
+    assert torch.equal(embedding.bfloat16(), saved["model.decoder.embed_tokens.weight"])
+    assert "guide_sha256" in found["about"] and found["shape"]["vocab_size"] == len(embedding)
 
 
 def test_the_command_writes_what_training_goes_on_from(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pocket.corpus.base import Task, Turn, is_held_out
 from pocket.corpus.plots import PLOTS
-from pocket.corpus.stories import FAVOURITES, TASKS, another, name_of, retell, sample_story, shorter
+from pocket.corpus.stories import FAVOURITES, TASKS, Story, another, name_of, retell, sample_story, shorter, tell
 from pocket.corpus.story_check import (
     SHORTEST,
     check_name,
@@ -67,6 +67,22 @@ def test_sampling_is_deterministic() -> None:
 
 def test_seeds_give_different_stories() -> None:
     assert len({sample_story(random.Random(seed), False).answer for seed in SEEDS}) > 290
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opening"),
+    [
+        ("Tell me a story about a fox and a kite.", "Once there was a"),
+        ("can you tell me a story?", "Once there was a"),
+        ("Write a story about a fox.", "Long ago, a"),
+        ("A story about a fox, please.", "A "),
+        ("I would like a story about a horse named Stella", "A "),
+    ],
+)
+def test_how_a_story_begins_follows_from_how_it_was_asked_for(prompt: str, opening: str) -> None:
+    story = Story(**FACTS)
+    told = {tell(random.Random(seed), story, prompt) for seed in range(60)}
+    assert len(told) == 12 and all(text.startswith(opening) for text in told)  # 2 meetings, 2 deeds, 3 ends
 
 
 @pytest.mark.parametrize("held_out", [False, True])

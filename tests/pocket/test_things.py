@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from itertools import pairwise
 
 import pytest
@@ -141,6 +142,16 @@ def test_numbering_keeps_the_items() -> None:
     following = LIST_TASK.follow_up(random.Random(0), turn, False)
     assert following is not None and following.answer == "1. apple\n2. pear"
     assert LIST_TASK.check(following, "1. lemon\n2. pear") == "another list"
+
+
+def test_a_prompt_leaves_nothing_of_its_list_open() -> None:
+    answers: dict[str, set[str]] = defaultdict(set)
+    rng = random.Random(4)
+    for _ in range(3000):
+        turn = LIST_TASK.sample(rng, False)
+        answers[turn.prompt.lower().rstrip(".?").replace("color", "colour")].add(turn.answer)
+    assert all(len(own) == 1 for own in answers.values())
+    assert answers["list two fruits"] != answers["name two fruits"]
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -8,21 +8,31 @@ import re
 from pocket.corpus.base import Task, Turn, is_held_out
 from pocket.corpus.phrasing import careless
 
-# What is asked for, and its members in alphabetical order. An answer takes the first ones or the last ones,
-# so that one choice settles it: with any neighbours, two choices met on the canvas ("rope, rope, saw").
+# What is asked for, and its members in their order. An answer takes the first ones where the prompt speaks of a list,
+# and the last ones where it does not, so that nothing is left to choose: with two choices, both met on the canvas
+# ("rope, rope, saw").
 GROUPS: dict[str, tuple[str, ...]] = {
-    "animals that live in water": ("crab", "duck", "fish", "frog", "otter", "turtle", "whale"),
+    "animals that live in water": ("duck", "fish", "frog", "otter", "turtle"),
     "animals that live in the forest": ("badger", "bear", "deer", "fox", "owl", "squirrel", "wolf"),
     "animals that live on a farm": ("cow", "dog", "goat", "hen", "horse", "pig", "sheep"),
     "animals": ("bear", "cat", "dog", "fox", "horse", "owl", "rabbit"),
-    "birds": ("crow", "duck", "eagle", "hen", "owl", "robin", "swan"),
-    "things you can carry in a basket": ("apples", "bread", "cheese", "eggs", "flowers", "nuts", "pears"),
+    "birds": ("crow", "duck", "hen", "owl", "robin", "sparrow"),
+    "things you can carry in a basket": ("apples", "berries", "bread", "flowers", "mushrooms", "nuts", "pears"),
     "fruits": ("apple", "banana", "cherry", "lemon", "orange", "pear", "plum"),
-    "vegetables": ("bean", "cabbage", "carrot", "leek", "onion", "potato", "pumpkin"),
+    "vegetables": ("bean", "cabbage", "carrot", "onion", "pumpkin"),
     "colours": ("black", "blue", "green", "orange", "red", "white", "yellow"),
-    "tools": ("axe", "broom", "hammer", "ladder", "rope", "saw", "spade"),
-    "toys": ("ball", "block", "doll", "drum", "kite", "puzzle", "whistle"),
+    "tools": ("broom", "ladder", "rope", "saw", "spade"),
+    "toys": ("ball", "boat", "doll", "drum", "kite", "whistle"),
     "people who work": ("baker", "doctor", "farmer", "gardener", "sailor", "tailor", "teacher"),
+    "trees": ("birch", "elm", "fir", "oak", "pine", "willow"),
+    "things in a kitchen": ("cup", "fork", "kettle", "pan", "spoon", "table"),
+    "pieces of furniture": ("bed", "bench", "chair", "chest", "shelf", "table"),
+    "parts of the body": ("ear", "foot", "hand", "head", "knee", "nose"),
+    "kinds of weather": ("fog", "frost", "rain", "snow", "storm", "sun", "wind"),
+    "things with wheels": ("bus", "car", "cart", "train", "wagon"),
+    "things in a garden": ("bench", "bush", "fence", "flower", "gate", "pond", "tree"),
+    "things to eat": ("bread", "butter", "cake", "honey", "jam", "pie", "soup"),
+    "places in a village": ("barn", "bridge", "market", "mill", "school", "shop"),
 }
 ANY_ANIMAL = (
     "badger bear cat cow crab crow deer dog duck eagle fish fox frog goat hedgehog hen horse mole mouse "
@@ -31,17 +41,26 @@ ANY_ANIMAL = (
 # Members that are right too, beside those that the corpus names itself.
 ALSO_RIGHT = {
     "animals": ANY_ANIMAL,
-    "animals that live in water": "swan",
+    "animals that live in water": "crab swan whale",
     "animals that live in the forest": "hedgehog mouse mole robin rabbit crow",
     "animals that live on a farm": "cat duck mouse",
-    "things you can carry in a basket": "apple banana bean carrot cherry egg flower lemon nut "
+    "birds": "eagle swan",
+    "things you can carry in a basket": "apple banana bean carrot cheese cherry egg eggs flower lemon nut "
     "onion orange pear plum potato book letter hat scarf bananas beans carrots cherries lemons onions "
     "oranges plums potatoes",
-    "vegetables": "beans cabbages carrots leeks onions potatoes pumpkins",
     "fruits": "apples bananas cherries lemons oranges pears plums",
+    "vegetables": "beans cabbages carrots leek leeks onions potato potatoes pumpkins",
     "colours": "brown grey pink purple",
-    "toys": "boat drum",
+    "tools": "axe hammer",
+    "toys": "block puzzle",
     "people who work": "painter knight queen",
+    "trees": "apple ash beech cedar cherry chestnut maple palm pear",
+    "things in a kitchen": "bowl broom clock knife plate pot",
+    "pieces of furniture": "desk",
+    "parts of the body": "arm",
+    "things with wheels": "bicycle bike coach tractor truck",
+    "things to eat": "apple apples banana carrot cheese egg eggs fish lemon meat nuts pear pears plum",
+    "places in a village": "bakery garden house pond river well",
 }
 NUMBERS = ("two", "three", "four", "five")
 PROMPTS = (
@@ -82,9 +101,9 @@ def sample(rng: random.Random, held_out: bool) -> Turn:
     """A list turn; held out are pairs of group and count."""
     group, count = rng.choice(QUESTIONS[held_out])
     numbered = rng.random() < 0.25
-    first = rng.choice((0, len(GROUPS[group]) - count))
-    items = GROUPS[group][first : first + count]
-    prompt = rng.choice(NUMBERED_PROMPTS if numbered else PROMPTS).format(n=NUMBERS[count - 2], g=group)
+    template = rng.choice(NUMBERED_PROMPTS if numbered else PROMPTS)
+    items = GROUPS[group][:count] if "list" in template.lower() else GROUPS[group][-count:]
+    prompt = template.format(n=NUMBERS[count - 2], g=group)
     if rng.random() < 0.5:
         prompt = prompt.replace("colour", "color")
     facts = {"group": group, "count": count, "numbered": numbered, "items": list(items), "same": False}

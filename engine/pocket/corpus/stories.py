@@ -16,19 +16,22 @@ from pocket.corpus.story_check import (
     check_shorter,
     check_story,
     read_story,
+    words_of,
 )
 from pocket.corpus.world import BEINGS, NAMES, capitalized, with_article
 
-OPENINGS = (
-    "Once there was {hero} named {N} who lived {home}.",
-    "Long ago, {hero} named {N} lived {home}.",
-    "{Hero} named {N} lived {home}.",
-)
+# How a story begins follows from how it was asked for. Where each of the three could come, the sampler spent a dozen
+# steps on which of them it is: all that stands behind moves with it.
+OPENINGS = {
+    "tell": "Once there was {hero} named {N} who lived {home}.",
+    "write": "Long ago, {hero} named {N} lived {home}.",
+}
+OTHER_OPENING = "{Hero} named {N} lived {home}."
 MEETINGS = (
     "Soon {N} met {friend} named {M} who {trouble}.",
     "Then along came {friend} named {M} who {trouble}.",
 )
-THANKS = ('"Thank you, {N}," said {M}.', "{M} was very happy.")
+THANKS = '"Thank you, {N}," said {M}.'
 FRIENDS = "From that day on, {N} and {M} were the best of friends."
 
 PROMPTS = (
@@ -150,13 +153,21 @@ def _fields(story: Story) -> dict[str, str]:
     }
 
 
-def tell(rng: random.Random, story: Story) -> str:
-    """The story in six or seven sentences, about 75 words."""
+def _opening(prompt: str) -> str:
+    words = words_of(prompt)
+    return next((OPENINGS[verb] for verb in OPENINGS if verb in words), OTHER_OPENING)
+
+
+def tell(rng: random.Random, story: Story, prompt: str) -> str:
+    """The story in six or seven sentences, about 75 words.
+
+    Three choices are free: how the two meet with what is said, the deed with or without thanks, and the end.
+    """
     plot = PLOTS[story.thing]
-    parts = [rng.choice(OPENINGS), plot.when + ", {find}", rng.choice(MEETINGS), rng.choice(plot.speeches)]
-    parts.append(rng.choice(plot.deeds))
-    if rng.random() < 0.5:
-        parts.append(rng.choice(THANKS))
+    meeting, deed = rng.randrange(2), rng.randrange(2)
+    parts = [_opening(prompt), plot.when + ", {find}", MEETINGS[meeting], plot.speeches[meeting], plot.deeds[deed]]
+    if deed:
+        parts.append(THANKS)
     parts.append(rng.choice((*plot.ends, FRIENDS)))
     return " ".join(parts).format(**_fields(story))
 
@@ -175,7 +186,7 @@ def _turn(
     asked_name: str | None = None,
     unlike: str | None = None,
 ) -> Turn:
-    answer = tell(rng, story)
+    answer = tell(rng, story, prompt)
     facts = {"asked": list(asked), "asked_name": asked_name, "unlike": unlike, "story": asdict(story)}
     return Turn("story", careless(rng, prompt), answer, facts)
 

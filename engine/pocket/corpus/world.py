@@ -82,8 +82,8 @@ badger | badgers | Bernard Bess Basil | old wise | in a house under the hill | k
 otter | otters | Oscar Nell Ollie | playful young | in a cosy den by the river | boat whistle rope kite
 crow | crows | Cora Carl Edgar | black clever | at the top of a tall tree | mirror key letter map
 hen | hens | Hilda Martha Penny | busy kind | in a small wooden coop | broom basket clock kettle
-pig | pigs | Percy Pearl Patch | round happy | in a sty on a farm | umbrella hat wagon kettle
-cow | cows | Clara Molly Bonnie | gentle brown | in a field full of flowers | bell scarf drum blanket
+pig | pigs | Percy Pearl Patch | hungry happy | in a sty on a farm | umbrella hat wagon kettle
+cow | cows | Clara Molly Bonnie | gentle patient | in a field full of flowers | bell scarf drum blanket
 horse | horses | Dusty Hugo Stella | strong proud | in a stable on a farm | wagon compass bell blanket
 mole | moles | Monty Mabel Digby | small patient | in a tunnel under the garden | lantern map ladder key
 """
