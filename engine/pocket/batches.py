@@ -115,7 +115,10 @@ def fill_row(
         documents += [len(documents)] * len(sample.ids)
         ids += sample.ids
     length = plan.length
-    return ids[:length], documents[:length], [item for item in canvases if item.start <= length]
+    inside = [item for item in canvases if item.start <= length]
+    if not inside:  # one long conversation, whose canvas lies past the end
+        return fill_row(rng, tokenizer, plan, canvas)
+    return ids[:length], documents[:length], inside
 
 
 def choose(rng: random.Random, canvases: list[Canvas], count: int) -> list[Canvas]:
