@@ -118,7 +118,8 @@ async def test_leaving_without_a_change_and_quitting_with_one() -> None:
 
 
 async def test_no_answer_is_opened_while_one_is_being_written() -> None:
-    engine = FakeEngine("The fox. " * 20, steps=50, delay=0.02)
+    engine = FakeEngine("The fox. " * 20, delay=0.02)
+    engine.stuck = 1
     app = app_of(engine)
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
