@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pocket import tokenizer as tokenization
 from pocket.network import Layer, Network, Shape
+from pocket.provenance import rolled_up, unrolled
 
 VISION = {
     "hidden_size": 64,
@@ -78,8 +79,7 @@ def read_weights(network: Network, source: Path) -> dict[str, Any]:
     saved = load_file(source / "model.safetensors")
     for name, value in public_tensors(network).items():
         value.copy_(saved[name])
-    about: dict[str, Any] = json.loads((source / "pocket.json").read_text())
-    return about
+    return rolled_up(json.loads((source / "pocket.json").read_text())["stages"])
 
 
 def config_of(shape: Shape) -> Any:
@@ -177,7 +177,12 @@ def export(source: Path, target: Path, changes: dict[str, float] | None = None) 
     write_weights(network, target)
     write_generation_config(target, changes or {})
     write_tokenizer(source / "tokenizer.json", target)
-    (target / "pocket.json").write_text(json.dumps(saved["about"], indent=2) + "\n")
+    write_provenance(target, saved["about"])
+
+
+def write_provenance(target: Path, about: dict[str, Any]) -> None:
+    story = {"guide_sha256": about["guide_sha256"], "stages": unrolled(about)}
+    (target / "pocket.json").write_text(json.dumps(story, indent=1) + "\n")
 
 
 def main() -> None:
