@@ -118,6 +118,14 @@ def test_right_lists_pass(turn: Turn, text: str) -> None:
     assert LIST_TASK.check(turn, text) is None
 
 
+def test_some_questions_ask_for_a_whole_group_and_none_that_is_held_out() -> None:
+    for held_out in (False, True):
+        turns = [LIST_TASK.sample(random.Random(seed), held_out) for seed in SEEDS]
+        whole = [turn for turn in turns if any(word in turn.prompt for word in ("know", "can name", "can think"))]
+        assert (not whole) if held_out else whole
+        assert all(tuple(turn.facts["items"]) == GROUPS[turn.facts["group"]] for turn in whole)
+
+
 @pytest.mark.parametrize(
     ("turn", "text", "reason"),
     [

@@ -72,6 +72,13 @@ PROMPTS = (
     "Please list {n} {g}.",
     "Write a list of {n} {g}.",
 )
+ALL_PROMPTS = (  # these ask for the whole group, of whatever size
+    "Which {g} do you know?",
+    "Which {g} can you name?",
+    "Name all {g} you know.",
+    "List all the {g} that you know.",
+    "Tell me all {g} you can think of.",
+)
 NUMBERED_PROMPTS = (
     "Make a numbered list of {n} {g}.",
     "Give me a numbered list of {n} {g}.",
@@ -82,6 +89,7 @@ MORE_PROMPTS = (
     "Can you number them?",
     "Now number them.",
 )
+ALL = 0.2  # share of questions that ask for the whole group
 ITEM = re.compile(r"(?:- |\* |(\d+)\. )([A-Za-z ]+?)\.?$")
 
 
@@ -98,15 +106,21 @@ def _as_list(items: tuple[str, ...] | list[str], numbered: bool) -> str:
 
 
 def sample(rng: random.Random, held_out: bool) -> Turn:
-    """A list turn; held out are pairs of group and count."""
+    """A list turn; held out are pairs of group and count, and no whole group is."""
+    if not held_out and rng.random() < ALL:
+        group = rng.choice(list(GROUPS))
+        return _turn(rng, rng.choice(ALL_PROMPTS).format(g=group), group, GROUPS[group], numbered=False)
     group, count = rng.choice(QUESTIONS[held_out])
     numbered = rng.random() < 0.25
     template = rng.choice(NUMBERED_PROMPTS if numbered else PROMPTS)
     items = GROUPS[group][:count] if "list" in template.lower() else GROUPS[group][-count:]
-    prompt = template.format(n=NUMBERS[count - 2], g=group)
+    return _turn(rng, template.format(n=NUMBERS[count - 2], g=group), group, items, numbered)
+
+
+def _turn(rng: random.Random, prompt: str, group: str, items: tuple[str, ...], numbered: bool) -> Turn:
     if rng.random() < 0.5:
         prompt = prompt.replace("colour", "color")
-    facts = {"group": group, "count": count, "numbered": numbered, "items": list(items), "same": False}
+    facts = {"group": group, "count": len(items), "numbered": numbered, "items": list(items), "same": False}
     return Turn("list", careless(rng, prompt), _as_list(items, numbered), facts)
 
 

@@ -159,10 +159,10 @@ def check_arithmetic(turn: Turn, text: str) -> str | None:
 
 
 def _draw_count(rng: random.Random) -> tuple[int, int]:
-    """The ends of a count, lower first: of two to seven numbers anywhere, or of four to thirteen from 0 to 3 on."""
+    """The ends of a count, lower first: of two to seven numbers anywhere, or of four to sixteen from 0 to 3 on."""
     if rng.random() < 0.3:
         low = rng.randint(0, 3)
-        return low, low + rng.randint(3, 12)
+        return low, low + rng.randint(3, 15)
     low = rng.randint(0, LARGEST - MOST_COUNTED)
     return low, low + rng.randint(1, MOST_COUNTED)
 
