@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from enum import IntEnum
 
 from dgchat.sanitize import clean_line
@@ -33,6 +35,15 @@ class Failure(Exception):
     def __init__(self, message: str, code: Exit) -> None:
         super().__init__(clean_line(message))
         self.code = code
+
+
+def complain(text: str) -> None:
+    """One sentence on stderr, or nothing where nobody reads that."""
+    try:
+        sys.stderr.write(f"dgchat: {clean_line(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 _WANTED = re.compile(r"(?:tried to allocate|Tried to allocate) ([\d.]+) ?(bytes|KiB|MiB|GiB)")

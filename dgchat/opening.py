@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from dgchat.backends import shown_address
 from dgchat.exits import Exit, Failure
-from dgchat.server_options import shown_address
 from dgchat.settings import Settings
 
 if TYPE_CHECKING:

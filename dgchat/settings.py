@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from dgchat import keys as key_table
+from dgchat.backends import BACKENDS, LONGEST, shown_address
 from dgchat.exits import Exit, Failure
 from dgchat.precisions import PRECISIONS
 from dgchat.sanitize import clean_line
-from dgchat.server_options import BACKENDS, LONGEST, shown_address
 
 Value: TypeAlias = str | int | float | bool | None
 _MAX_SEED = 2**63 - 1

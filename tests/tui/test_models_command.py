@@ -23,9 +23,9 @@ from dgchat.models.showing import Lines, told
 from dgengine import hub as dghub
 from tests.hub import COMMIT, SHARDS, Cut, Hub, Refusal, Slow, connect, tiny_model
 from tests.hub import environment as of_hub
+from tests.tui.cli.test_imports import loaded_by
 from tests.tui.fakes import Pipe
 from tests.tui.program import WAIT, Terminal
-from tests.tui.test_imports import loaded_by
 
 NAME = "org/tiny"
 BYTES = "80 kB"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dgchat.cli.options.traces import FORMATS as OFFERED
 from dgchat.exits import Exit, Failure
 from dgchat.export.formats import FORMATS, format_of
 from dgchat.export.options import Options
@@ -14,7 +15,6 @@ from dgchat.export.writing import check_free, write
 from dgchat.trace.codec import unpack
 from dgchat.trace.frames import View
 from dgchat.trace.steps import StepTrace
-from dgchat.trace_options import FORMATS as OFFERED
 from tests.tui.trace.made import told
 
 

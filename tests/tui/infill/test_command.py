@@ -382,11 +382,11 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_line_and_the_engine_allow_the_same() -> None:
-    from dgchat import infill_options
+    from dgchat.cli.options import infill
     from dgengine.infill import prompt, request
 
-    assert infill_options.STRENGTHS == request.STRENGTHS
-    assert infill_options.MOST_CANDIDATES == request.MOST_CANDIDATES
+    assert infill.STRENGTHS == request.STRENGTHS
+    assert infill.MOST_CANDIDATES == request.MOST_CANDIDATES
     from dgchat.infill.spans import MARKS
 
     assert (prompt.OPEN, prompt.CLOSE) == MARKS

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
 # The subcommand that takes each option.
 ONLY: Final = {"revision": "pull", "yes": "rm"}
-_OPTIONS = (
+OPTIONS: Final = (
     click.option("--revision", metavar="R", help="Pull this branch, tag or commit of a model."),
     click.option("-y", "--yes", is_flag=True, default=None, help="Remove a model without being asked."),
 )
 
 
-def model_options(function: _Function) -> _Function:
-    """Adds the options; those that are not given are None."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def check_model_options(subcommand: str, flags: Mapping[str, Any]) -> None:
+def check(subcommand: str, flags: Mapping[str, Any]) -> None:
     """Refuses options that mean nothing for the subcommand ("" for a prompt).
 
     Raises:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
 ONLY: Final = ("repeat", "quick", "list", "compare", "paste")
-_OPTIONS = (
+OPTIONS: Final = (
     click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="Measure every prompt N times."),
     click.option("--quick", is_flag=True, default=None, help="Few and short prompts, once each."),
     click.option("--list", is_flag=True, default=None, help="List the runs that were kept."),
@@ -19,14 +17,7 @@ _OPTIONS = (
 )
 
 
-def bench_options(function: _Function) -> _Function:
-    """Adds the options; those that are not given are None."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def check_bench_options(subcommand: str, flags: Mapping[str, Any]) -> None:
+def check(subcommand: str, flags: Mapping[str, Any]) -> None:
     """Refuses options that mean nothing for the subcommand ("" for a prompt).
 
     Raises:

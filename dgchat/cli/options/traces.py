@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
 MOST_CANDIDATES: Final = 20
 FORMATS: Final = ("npz", "cast", "anim", "svg", "gif", "html")
 _FILE = click.Path(dir_okay=False)
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # The subcommands that take each option; "" is a prompt.
 ONLY: Final = {
@@ -33,7 +32,7 @@ def _finite(_: click.Context, parameter: click.Parameter, value: float | None) -
     return value
 
 
-_OPTIONS = (
+OPTIONS: Final = (
     click.option("--trace", type=_FILE, metavar="FILE", help="Keep the steps of the answer in an npz file."),
     click.option("--top-k", type=click.IntRange(0, MOST_CANDIDATES), metavar="N", help="And N candidates a position."),
     click.option("--inline", is_flag=True, default=None, help="Replay in the terminal's text, in place."),
@@ -46,14 +45,7 @@ _OPTIONS = (
 )
 
 
-def trace_options(function: _Function) -> _Function:
-    """Adds the options; those that are not given are None."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def check_options(subcommand: str, flags: Mapping[str, Any]) -> None:
+def check(subcommand: str, flags: Mapping[str, Any]) -> None:
     """Refuses options that mean nothing for the subcommand ("" for a prompt).
 
     Raises:

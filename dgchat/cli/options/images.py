@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="file")]
 
 
-def image_options(function: _Function) -> _Function:
-    """Adds `--image FILE`, which may be given several times: `image` is a tuple of names."""
-    option = click.option(
+OPTIONS: Final = (
+    click.option(
         "--image", multiple=True, metavar="FILE", shell_complete=_complete_file,
         help="An image that the prompt is about: PNG, JPEG or WebP; may be given again.",
-    )  # fmt: skip
-    return option(function)
+    ),
+)  # fmt: skip
 
 
-def check_image_options(subcommand: str, flags: Mapping[str, Any]) -> None:
+def check(subcommand: str, flags: Mapping[str, Any]) -> None:
     """Refuses images for a subcommand ("" for a prompt or a chat).
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,7 +21,6 @@ else:  # generic in newer releases of click alone
     _Type = click.ParamType
 
 _LARGEST: Final = 10**12  # of a line or a byte: beyond any file
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _ABOUT: Final = (
     "Rewrites parts of FILE, and nothing else in it: the model sees the text on both sides, and holds it while the "
@@ -127,7 +126,7 @@ class _Length(_Type):
 
 _LINES = _Span("lines", r"(\d{1,15})(?:-(\d{1,15}))?", "a line, such as 10, nor lines, such as 10-14", 1)
 _BYTES = _Span("bytes", r"(\d{1,15}):(\d{1,15})", "a range of bytes, such as 120:135", 0)
-_OPTIONS = (
+OPTIONS: Final = (
     click.option("--lines", type=_LINES, multiple=True, metavar="A[-B]", help="Rewrite these lines, from 1 on."),
     click.option("--match", multiple=True, metavar="TEXT", help="Rewrite this text, which stands there once."),
     click.option("--bytes", type=_BYTES, multiple=True, metavar="A:B", help="Rewrite these bytes; A:A inserts."),
@@ -165,14 +164,7 @@ def write_help(formatter: click.HelpFormatter, path: str, records: Mapping[str, 
         formatter.write_text(paragraph)
 
 
-def infill_options(function: _Function) -> _Function:
-    """Adds the options; those that are not given are None, or ()."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def check_infill_options(subcommand: str, flags: Mapping[str, Any]) -> None:
+def check(subcommand: str, flags: Mapping[str, Any]) -> None:
     """Refuses these options where the subcommand is another one.
 
     Raises:
