@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
@@ -23,19 +23,16 @@ from dgchat.app.commands import ALIASES, COMMANDS, choices
 from dgchat.app.completing import Candidate, complete
 from dgchat.app.composer import Composer
 from dgchat.app.conversation import Conversation
-from dgchat.app.copying import CodeBlocks
-from dgchat.app.drawing import Drawing
 from dgchat.app.files import FileError, split_files, with_files
-from dgchat.app.images_screen import ImagesScreen
 from dgchat.app.keeping import told
-from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
+from dgchat.app.messages import Answer, Decision, Fault, Question, Remark
 from dgchat.app.panel import Panel
+from dgchat.app.reading_screen import ReadingScreen
 from dgchat.app.seldom import Seldom
 from dgchat.app.steps_screen import heads
 from dgchat.app.terminal import behind
 from dgchat.app.transcript import Transcript
 from dgchat.app.turns import in_turn
-from dgchat.canvas.state import Mode
 from dgchat.history.records import Message
 from dgchat.host import Again, Answered, Failed, Loading, Post, Ready
 from dgchat.offered import why_no_action, why_not
@@ -52,14 +49,13 @@ _FRAME = 1 / 60  # seconds between looks into the mailbox
 _FIGURES = 0.1  # seconds between looks at the figures beside the canvas
 _MOST_BEHIND = 1.0  # seconds for which a terminal that is slow to take a frame is waited for
 _MOST_LATE = 0.1  # seconds more, where frames take longer than that to draw
-_PANEL_FROM = 100  # columns
 _KEYS = (
     "stop again edit thoughts previous-branch next-branch copy-answer copy-code rewrite watch mode panel canvas page-up"
     " page-down bottom new history theme help"
 ).split()
 
 
-class ChatScreen(ImagesScreen):
+class ChatScreen(ReadingScreen):
     """A conversation, and the answer that is being written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [bind(name) for name in _KEYS]
@@ -78,20 +74,14 @@ class ChatScreen(ImagesScreen):
 
     def __init__(self, desk: ChatApp, conversation: Conversation) -> None:
         """`desk`: the app, which has the settings, the engine's thread, the theme and the memory."""
-        super().__init__()
-        self._desk = desk
+        super().__init__(desk)
         self._conversation = conversation
         self._engine: Backend | None = None
         self._answering: Answering | None = None
         self._asked = 0  # the turn that is awaited; 0 for none
         self._kept_blocks = 0  # of an answer that forms anew, those that stay
-        self._watch = desk.settings.watch
-        self._mode = Mode(desk.settings.colors)
-        self._panel_wanted = desk.remembered.panel is not False
         self._thinking = desk.settings.thinking
         self._editing: Message | None = None
-        self._blocks = CodeBlocks()
-        self._rewritten = CodeBlocks()
         self._deleted: int | None = None
         self._next_frame = 0.0
         self._figures = Seldom(self, _FIGURES, self._tell_figures)
@@ -115,21 +105,10 @@ class ChatScreen(ImagesScreen):
         self.restyle()
         self.say("starting")
 
-    @on(events.Resize)
-    def _arrange(self) -> None:
-        """The panel has its place where there is room; the canvas is laid out anew."""
-        self.panel.display = self._panel_wanted and self.app.size.width >= _PANEL_FROM
-        self.call_after_refresh(self.redraw_players)
-
     @property
     def transcript(self) -> Transcript:
         """The messages."""
         return self.query_one(Transcript)
-
-    @property
-    def panel(self) -> Panel:
-        """The figures beside them."""
-        return self.query_one(Panel)
 
     @property
     def composer(self) -> Composer:
@@ -139,16 +118,6 @@ class ChatScreen(ImagesScreen):
     def say(self, text: str) -> None:
         """One line that says what is happening."""
         self.query_one("#status", Static).update(clean_line(text), layout=False)
-
-    def restyle(self) -> None:
-        """The theme has changed."""
-        if self.query("#legend"):  # the app takes up its theme before this screen is composed
-            self.panel.legend(self._desk.canvas_styles, self._mode, self._desk.marks)
-            self.call_later(self.redraw_players)
-
-    def drawing(self) -> Drawing:
-        """How canvases are drawn now."""
-        return Drawing(self._desk.canvas_styles, self._desk.marks, self._mode, self._desk.settings.motion)
 
     def _title(self) -> None:
         parts = ["dgchat"]
@@ -480,41 +449,6 @@ class ChatScreen(ImagesScreen):
             self.say("Enter asks it as another branch, Esc leaves it as it is")
             await self.attach_again(self._editing.images)
 
-    @in_turn
-    async def action_previous_branch(self) -> None:
-        """The branch before."""
-        await self._turn_branch(None, -1)
-
-    @in_turn
-    async def action_next_branch(self) -> None:
-        """The branch after."""
-        await self._turn_branch(None, 1)
-
-    @on(Said.Branch)
-    async def branch(self, branch: Said.Branch) -> None:
-        """The mouse's way to another branch."""
-        await self._turn_branch(branch.said.message, branch.by)
-
-    async def _turn_branch(self, message: Message | None, by: int) -> None:
-        await self._abandon()
-        self._conversation.refresh()
-        path = self._conversation.path
-        focused = self.focused.message if isinstance(self.focused, Said) else None
-        wanted = message or focused
-        forked = [item for item in path if len(item.siblings) > 1]
-        place = next((item for item in path if wanted is not None and item.id == wanted.id), None)
-        place = place or (forked[-1] if forked else None)
-        if place is None:
-            self.say("there is no other branch")
-            return
-        with told(self.say):
-            if not self._conversation.switch(place, by):
-                self.say("there is no branch further on")
-                return
-            await self._rebuild()
-            number, count = _place_of(self._conversation.path, place)
-            self.say(f"branch {number} of {count}")
-
     async def _rebuild(self) -> None:
         self._conversation.refresh()
         await self.transcript.rebuild(self._conversation.path)
@@ -539,85 +473,6 @@ class ChatScreen(ImagesScreen):
         self._unloaded = False
         self._desk.host.load_again()
 
-    def action_copy_answer(self) -> None:
-        """Copies the chosen message, or the last answer."""
-        chosen = self.focused if isinstance(self.focused, Said) else None
-        answers = self._answers()
-        text = chosen.text if chosen is not None else answers[-1] if answers else ""
-        if text:
-            self.app.copy_to_clipboard(text)
-        self.say(f"copied {notes.plural(len(text), 'character')}" if text else "there is no answer to copy yet")
-
-    def action_copy_code(self) -> None:
-        """Copies a code block; the next one at each call."""
-        found = self._blocks.next(self._answers())
-        if found is None:
-            self.say("there is no code block in this chat")
-            return
-        code, number, count = found
-        self.app.copy_to_clipboard(code)
-        self.say(f"copied code block {number} of {count}, {notes.plural(len(code.splitlines()), 'line')}")
-
-    def action_rewrite(self, words: str = "") -> None:
-        """Opens the chosen answer, the last one, or the next code block in the editor."""
-        from dgchat.app.rewriting import open_editor
-
-        chosen = self.focused.message if isinstance(self.focused, Answer) else None
-        if self._asked:
-            self.say("an answer is being written; Esc stops it")
-        else:
-            answers = [clean(chosen.text)] if chosen is not None else self._answers()
-            self.say(open_editor(self._desk, answers, self._rewritten, words.strip()))
-
-    def _answers(self) -> list[str]:
-        return [clean(message.text) for message in self._conversation.path if message.role == "assistant"]
-
-    # ---- watching and reading
-
-    @in_turn
-    async def action_watch(self) -> None:
-        """Turns the live canvas on or off, and remembers it."""
-        self._watch = not self._watch
-        self._desk.remember(watch=self._watch)
-        if self._answering is not None and self._answering.widget is not None and not self._watch:
-            await self._answering.widget.hide_canvas()
-        self.say("answers resolve before your eyes" if self._watch else "answers appear block by block")
-
-    def action_mode(self) -> None:
-        """The next meaning of the colours."""
-        modes = list(Mode)
-        self.action_colors(modes[(modes.index(self._mode) + 1) % len(modes)].value)
-
-    def action_colors(self, name: str) -> None:
-        """What the colours of the canvas tell."""
-        if name not in [mode.value for mode in Mode]:
-            self.say(f"the colours tell one of {', '.join(mode.value for mode in Mode)}")
-            return
-        self._mode = Mode(name)
-        self._desk.remember(colors=name)
-        self.restyle()
-        self.say(f"the colours tell: {name}")
-
-    def action_panel(self) -> None:
-        """Shows or hides the panel."""
-        self._panel_wanted = not self._panel_wanted
-        self._desk.remember(panel=self._panel_wanted)
-        self._arrange()
-        if self._panel_wanted and not self.panel.display:
-            self.say(f"the panel shows in a window of {_PANEL_FROM} columns or more")
-
-    def action_page_up(self) -> None:
-        """A page up."""
-        self.transcript.messages.scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        """A page down."""
-        self.transcript.messages.scroll_page_down(animate=False)
-
-    def action_bottom(self) -> None:
-        """To the end, which is followed from then on."""
-        self.transcript.bottom()
-
 
 def _last_block(posts: Sequence[Post]) -> int:
     """The place of the last end of a block; 0 for none. A fast engine may end several between two frames."""
@@ -637,9 +492,3 @@ def _command(text: str) -> tuple[str, str] | None:
 def _words_of(question: Message) -> str:
     """What the user wrote, without the files, which are read anew when it is sent."""
     return split_files(clean(question.text))[1]
-
-
-def _place_of(path: list[Message], message: Message) -> tuple[int, int]:
-    """The number of the branch that the path takes where `message` or a sibling of it stands, and of how many."""
-    taken = next(item for item in path if item.id in message.siblings)
-    return taken.siblings.index(taken.id) + 1, len(taken.siblings)
