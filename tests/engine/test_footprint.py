@@ -21,7 +21,7 @@ from dgengine.checkpoint import load_model
 from dgengine.config import LayerConfig, ModelConfig
 from dgengine.footprint import Precision, cache_bytes, precision_of, weight_bytes, workspace
 from dgengine.full_model import FULL, VISION, vision_shapes
-from dgengine.infill import run
+from dgengine.infill import run, side_by_side
 from dgengine.model import Model
 from dgengine.quantized.forms import Recipe
 from dgengine.sampler import BlockSampler
@@ -46,7 +46,7 @@ def test_what_the_engine_says_is_what_is_reckoned_with() -> None:
     assert {"cuda": model._DEFAULT_SLACK, **model._SLACK} == footprint.SLACK
     assert (footprint.FIRST_CAPACITY, footprint.LARGEST_GROWTH) == (cache._FIRST_CAPACITY, cache._LARGEST_GROWTH)
     assert (footprint.MASK_ELEMENTS, footprint.SMALLEST_PASS) == (model._MASK_ELEMENTS, model._SMALLEST_CHUNK)
-    assert (footprint.POOL_ELEMENTS, footprint.FINISHED) == (run._POOL_ELEMENTS, run._FINISHED)
+    assert (footprint.POOL_ELEMENTS, footprint.FINISHED) == (side_by_side.POOL_ELEMENTS, run.FINISHED)
     assert (footprint.DRAW_GROUP, footprint.FILLED_ROWS) == (sampler._GROUP, weights._VECTOR)
     assert footprint.KEPT_RANGES == rope._KEPT_RANGES
     assert footprint.SHARES == tiles._MOST_SPLITS
