@@ -77,7 +77,7 @@ def test_check_of_a_sorted_list(text: str, right: bool) -> None:
     ("text", "right"), [("owl", True), ("The first word is owl.", True), ("bear", False), ("owl or bear", False)]
 )
 def test_check_of_a_picked_word(text: str, right: bool) -> None:
-    turn = Turn("pick_word", "", "", {"words": ["owl", "bear"], "expected": "owl"})
+    turn = Turn("pick_word", "", "", {"words": ["owl", "bear"], "which": "first", "expected": "owl"})
     assert (BY_NAME["pick_word"].check(turn, text) is None) is right
 
 

@@ -271,6 +271,20 @@ KINDS = (
         (("Mia",), ("Tom",)),
     ),
     Kind(
+        "is_prime",
+        ("checks whether a number is prime", "checks if a number is prime", "tells if n is a prime number"),
+        "def is_prime(n):\n    return n > 1 and all(n % i for i in range(2, n))",
+        "It takes a number and tells whether nothing but 1 and itself divides it.",
+        NUMBERS,
+    ),
+    Kind(
+        "fibonacci",
+        ("returns the nth Fibonacci number", "computes Fibonacci numbers", "gives the n-th fibonacci number"),
+        "def fibonacci(n):\n    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)",
+        "It takes n and returns the n-th number of the Fibonacci sequence.",
+        ((0,), (1,), (2,), (7,), (10,)),
+    ),
+    Kind(
         "factorial",
         ("returns the factorial of a number", "computes the factorial of n"),
         "def factorial(n):\n    return 1 if n < 2 else n * factorial(n - 1)",

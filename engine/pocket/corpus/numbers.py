@@ -80,6 +80,7 @@ SORT_NUMBERS = (
     "Please sort these numbers: {list}.",
     "Can you sort these numbers? {list}",
     "Sort these numbers from small to large: {list}.",
+    "{list}\n\nSort these numbers.",
 )
 REVERSE_NUMBERS = (
     "Reverse these numbers: {list}.",
@@ -222,9 +223,10 @@ def check_compare(turn: Turn, text: str) -> str | None:
 
 
 def draw_numbers(rng: random.Random, held_out: bool) -> list[int]:
-    """Three to six different numbers up to `LARGEST`; their set is held out or not, as asked."""
+    """Three to six different numbers, up to 20 or `LARGEST`; their set is held out or not, as asked."""
     while True:
-        numbers = rng.sample(range(LARGEST + 1), rng.randint(3, 6))
+        largest = 20 if rng.random() < 0.4 else LARGEST
+        numbers = rng.sample(range(largest + 1), rng.randint(3, 6))
         if is_held_out("numbers", *sorted(numbers)) == held_out:
             return numbers
 

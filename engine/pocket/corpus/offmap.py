@@ -6,9 +6,10 @@ import random
 import re
 from collections.abc import Callable
 
-from pocket.corpus import unknown
+from pocket.corpus import code, unknown
 from pocket.corpus.base import Task, Turn, is_held_out
 from pocket.corpus.phrasing import careless
+from pocket.corpus.words import REVERSE, SORT, WORDS, listing
 from pocket.corpus.world import BEINGS, THING_FACTS, with_article
 
 # One answer for each way of being off the map, so that the prompt settles the answer.
@@ -62,15 +63,21 @@ def _fact(rng: random.Random) -> Prompt:
 
 
 def _advice(rng: random.Random) -> Prompt:
-    return _pick(rng, unknown.ADVICE, ("{}",)) if rng.random() < 0.6 else _pick(rng, unknown.DISHES, unknown.COOK)
+    form = rng.random()
+    if form < 0.5:
+        return _pick(rng, unknown.ADVICE, ("{}",))
+    return _pick(rng, unknown.DISHES, unknown.COOK) if form < 0.8 else _pick(rng, WORDS, unknown.LETTER_GAMES)
 
 
 def _big(rng: random.Random) -> Prompt:
     form = rng.random()
     if form < 0.5:
         return _pick(rng, unknown.SUBJECTS, unknown.BIG)
-    if form < 0.75:
+    if form < 0.68:
         return _pick(rng, unknown.PROGRAMS, unknown.PROGRAM)
+    if form < 0.8:
+        wish = rng.choice(unknown.WISHES)
+        return rng.choice(code.REQUEST).format(wish=wish), (wish,)
     return _pick(rng, unknown.TEXTS, unknown.WITH_TEXT)
 
 
@@ -85,13 +92,14 @@ SINGLE = (
     "What is {} to the power of {}?",
     "Solve x + {} = {}.",
     "Convert {} miles to kilometres.",
+    "Reverse the number {}.",
 )
 FAR = ("Count from {} to {}.", "Count up from {} to {}.", "Please count from {} to {}.")
 
 
 def _number(rng: random.Random) -> Prompt:
     """A calculation of a kind, or with numbers, beyond what the tasks on numbers teach."""
-    form = rng.randrange(6)
+    form = rng.choice((0, 1, 2, 3, 3, 4, 5))
     templates: tuple[str, ...]
     if form == 0:
         templates, a, b = TIMES, rng.randint(2, 400), rng.randint(2, 99)
@@ -100,8 +108,9 @@ def _number(rng: random.Random) -> Prompt:
     elif form == 2:
         templates, a, b = LARGE, rng.randint(200, 99_999), rng.randint(100, 9_999)
     elif form == 3:
-        low = rng.randint(0, 80)
-        templates, a, b = BELOW_ZERO, low, rng.randint(low + 1, 99)
+        low, high = (0, 19) if rng.random() < 0.5 else (0, 99)
+        a, b = sorted(rng.sample(range(low, high + 1), 2))
+        templates = BELOW_ZERO
     elif form == 4:
         templates, a, b = SINGLE, rng.randint(2, 999), rng.randint(2, 999)
     else:
@@ -111,7 +120,9 @@ def _number(rng: random.Random) -> Prompt:
 
 
 def _word(rng: random.Random) -> Prompt:
-    """A question or a story about something outside the small world, perhaps beside something inside."""
+    """A question, a story or a list with something outside the small world, perhaps beside something inside."""
+    if rng.random() < 0.35:
+        return _list(rng)
     stranger = rng.choice(unknown.STRANGERS)
     form = rng.random()
     if form < 0.5:
@@ -125,6 +136,16 @@ def _word(rng: random.Random) -> Prompt:
         rng.shuffle(pair)
         topic = " and ".join(map(with_article, pair))
     return rng.choice(unknown.STORY_OF).format(topic), (stranger,)
+
+
+def _list(rng: random.Random) -> Prompt:
+    """Words to sort or to turn round, some of which are in no list that is learned."""
+    count = rng.randint(2, 6)
+    strange = rng.sample(unknown.UNLISTED, rng.randint(1, count))
+    listed = [*strange, *rng.sample(WORDS, count - len(strange))]
+    rng.shuffle(listed)
+    template = rng.choice((*SORT, *REVERSE))
+    return template.format(list=listing(rng, listed)), (strange[0],)
 
 
 def _syllables(rng: random.Random) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pocket.corpus.words import WORDS
+from pocket.corpus.words import ANIMALS, FRUITS, OBJECTS, WORDS
 from pocket.corpus.world import BEINGS, THING_FACTS
 
 
@@ -147,7 +147,7 @@ microscope; fridge; piano; violin; bicycle; tractor; hammer; knife; fork; bottle
 treasure; castle; balloon; skateboard; toaster; battery; engine; screwdriver; tent; backpack; wallet; passport; robot
 """)
 # Words that are known from lists only: nothing is known about what they name.
-ONLY_LISTED = tuple(word for word in WORDS if word not in BEINGS and word not in THING_FACTS)
+ONLY_LISTED = tuple(word for word in ANIMALS + FRUITS + OBJECTS if word not in BEINGS and word not in THING_FACTS)
 STRANGERS = tuple(dict.fromkeys(CREATURES + DEVICES + ONLY_LISTED))
 OF_STRANGER = _split("""
 What is {a}?; Tell me about {w}s.; Describe {a}.; What does {a} eat?; Where does {a} live?; What is {a} for?
@@ -181,4 +181,34 @@ table; jump; with; loud; paper; yes; between; corner; river; happy; walk; window
 not
 machine; purple; my; train; often; glass; up; silver; think; door; three; almost; wind; sleeps; number; button; old
 stone
+""")
+# Of lists to sort or to turn round: words that are in no list of the corpus.
+MORE_WORDS = _split("""
+zoo; yak; yarn; zero; yoga; violet; vase; van; uncle; turnip; truck; toast; thunder; tea; tape; syrup; summer; sugar
+stairs; soap; sock; skirt; ship; shark; sand; salt; sail; rose; roof; ring; rice; radio; queen; quilt; potato; pony
+planet; pizza; piano; pepper; paper; paint; pants; oyster; oven; onion; ocean; oak; nut; nose; net; nest; needle
+mud; mountain; monkey; milk; metal; meat; math; mask; mango tree; magnet; lunch; lobster; lizard; lily; leaf; lake
+juice; jelly; jeans; jacket; island; insect; ink; ice; ham; guitar; grass; gold; glue; glass; gate; fruit; forest
+foot; finger; field; fence; feather; farm; fan; eye; engine; elbow; eagle; ear; dust; dress; desk; dance; daisy
+crown; cotton; corn; coin; cloud; clock; city; circle; church; chess; chain; cave; castle; carrot; candle; camera
+button; butter; bus stop; brush; bridge; bread; branch; bottle; boot; bone; blood; beach; beard; bath; bag; baby
+arrow; arm; apron; angle; anchor; alarm; airport; air; acorn; actor; alpha; beta; gamma; delta; python; rust; java
+berlin; london; paris; tokyo; monday; tuesday; friday; january; march; april; june; alice; bob; carol; dave; eve
+""")
+UNLISTED = tuple(
+    dict.fromkeys(word for word in (*CREATURES, *DEVICES, *MORE_WORDS) if word not in WORDS and " " not in word)
+)
+LETTER_GAMES = _split("""
+Reverse the word {}.; Spell {} backwards.; Write {} backwards.; How do you spell {}?; How many letters has {}?
+How many letters are in {}?; What rhymes with {}?; Give me a word that rhymes with {}.; What is the plural of {}?
+What is {} in German?; Is {} a noun?; Where does the word {} come from?; Make an anagram of {}.; Read the word {}.
+""")
+WISHES = _split("""
+sorts a list of names; merges two lists; finds the shortest path; reads a file; downloads a page; parses JSON
+prints the time; draws a circle; shuffles a deck of cards; removes duplicates from a list; computes the square root
+finds all primes below n; converts a number to binary; counts the letters of each word; splits a text into sentences
+solves a quadratic equation; multiplies two matrices; checks a password; sends an email; plays a sound
+computes the median; finds the greatest common divisor; flattens a nested list; inverts a dictionary; rolls two dice
+converts roman numerals; computes a hash; opens a window; searches a text for a pattern; validates an address
+sorts with bubble sort; computes compound interest; prints a christmas tree; translates a word; compresses a string
 """)

@@ -11,14 +11,16 @@ from pocket.corpus.phrasing import phrase, plain
 
 ANIMALS = (
     "fox owl bear rabbit cat dog mouse frog duck hedgehog squirrel turtle wolf deer goat sparrow badger otter "
-    "crow hen horse cow sheep pig"
+    "crow hen horse cow sheep pig ant bee bird fish lion tiger snake goose"
 ).split()
-FRUITS = "apple pear plum cherry lemon orange grape melon peach banana".split()
+FRUITS = "apple pear plum cherry lemon orange grape melon peach banana fig lime kiwi mango berry".split()
 OBJECTS = (
     "lantern kite boat map bell key book drum ladder basket mirror ribbon whistle compass blanket "
-    "table chair cup spoon door window hat shoe coat river tree stone"
+    "table chair cup spoon door window hat shoe coat river tree stone car bus ball bed box cap cake egg fork knife "
+    "lamp pen rope star house road flower garden"
 ).split()
-WORDS = tuple(ANIMALS + FRUITS + OBJECTS)
+COLOURS = "red blue green yellow black white".split()
+WORDS = tuple(ANIMALS + FRUITS + OBJECTS + COLOURS)
 
 SORT = (
     "Sort these words: {list}.",
@@ -31,6 +33,7 @@ SORT = (
     "Sort this list: {list}.",
     "Sort the words {list}.",
     "Sort alphabetically: {list}.",
+    "{list}\n\nSort these words.",
 )
 REVERSE = (
     "Reverse this list: {list}.",
@@ -72,9 +75,12 @@ THEN_SORT = ("Now sort it.", "Sort it.", "Now sort them.", "And in order?", "Now
 
 
 def listing(rng: random.Random, items: Sequence[object]) -> str:
-    """The items with commas, now and then with "and" before the last one."""
+    """The items with commas, now and then with "and" before the last one, or with nothing but spaces."""
     texts = [str(item) for item in items]
-    if len(texts) > 1 and rng.random() < 0.2:
+    form = rng.random()
+    if form < 0.08:
+        return " ".join(texts)
+    if form < 0.25 and len(texts) > 1:
         return ", ".join(texts[:-1]) + " and " + texts[-1]
     return ", ".join(texts)
 
@@ -147,7 +153,7 @@ def sample_pick(rng: random.Random, held_out: bool) -> Turn:
     which = rng.choice(("first", "last"))
     word = words[0] if which == "first" else words[-1]
     prompt = phrase(rng, PICK, which=which, list=listing(rng, words))
-    return Turn("pick_word", prompt, f"The {which} word is {word}.", {"words": words, "expected": word})
+    return Turn("pick_word", prompt, f"The {which} word is {word}.", {"words": words, "which": which, "expected": word})
 
 
 def check_pick(turn: Turn, text: str) -> str | None:
@@ -157,6 +163,8 @@ def check_pick(turn: Turn, text: str) -> str | None:
         return "names no word of the list"
     if set(named) != {turn.facts["expected"]}:
         return "names another word"
+    if ("last" if turn.facts["which"] == "first" else "first") in text.lower():
+        return "says another place"
     return None if len(text.split()) <= 8 else "too long"
 
 
