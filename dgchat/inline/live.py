@@ -22,7 +22,9 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 # A frame shows at once where the terminal knows synchronized output, and its rows are cut, not wrapped.
 _BEGIN, _END = "\x1b[?2026h\x1b[?7l", "\x1b[?7h\x1b[?2026l"
 _ENTER_ALTERNATE, _LEAVE_ALTERNATE, _TOP = "\x1b[?1049h", "\x1b[?1049l", "\x1b[H"
-_CLEAR_LINE, _CLEAR_BELOW = "\x1b[2K", "\x1b[J"
+_CLEAR_LINE = "\x1b[2K"
+# From the second column on: where the whole screen is cleared from its corner, tmux keeps a copy in its history.
+_CLEAR_BELOW = _CLEAR_LINE + "\x1b[C\x1b[J\r"
 
 
 class LiveArea:

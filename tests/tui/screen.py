@@ -7,7 +7,7 @@ import re
 from rich.cells import cell_len
 
 _TOKEN = re.compile(r"\x1b\[([?>]?)([\d;]*)([A-Za-z])|\x1b.|.", re.DOTALL)
-_KNOWN = "AHJKhlm"
+_KNOWN = "ACHJKhlm"
 
 
 class Screen:
@@ -71,9 +71,13 @@ class Screen:
             self._mode(int(numbers), letter == "h")
         elif letter == "A":
             self._row = max(0, self._row - int(numbers or 1))
+        elif letter == "C":
+            self._column = min(self.columns - 1, self._column + int(numbers or 1))
         elif letter == "H":
             self._row = self._column = 0
         elif letter == "J":
+            if self._row == self._column == 0 and not self.alternate and any(self._rows):
+                self.history += self._rows  # as tmux does when all of the screen is cleared from its corner
             self._rows[self._row] = self._rows[self._row][: self._column]
             del self._rows[self._row + 1 :]
         elif letter == "K":
