@@ -108,6 +108,11 @@ def clean(text: str) -> str:
     return Sanitizer().feed(text)
 
 
+def clean_pasted(text: str) -> str:
+    """The same for what a terminal pastes, which has CR for the ends of lines, as Enter has."""
+    return clean(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
 def clean_line(text: str) -> str:
     """The same on one line: for messages that quote a name, a path or another program's error."""
     return " ".join(clean(text).split())

@@ -22,7 +22,7 @@ from dgchat.app.completing import Candidate
 from dgchat.images.attaching import Attachment
 from dgchat.images.pasting import pasted_images
 from dgchat.keys import keys_of
-from dgchat.sanitize import clean, clean_line
+from dgchat.sanitize import clean_line, clean_pasted
 
 _KEYS = ("send", "newline", "complete", "older", "newer")
 _HELP_COLUMN = 12
@@ -83,7 +83,7 @@ class Editor(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         """What is pasted may hold escape sequences, which must not reach the terminal; or it names image files."""
         event.prevent_default()
-        text = clean(event.text)
+        text = clean_pasted(event.text)
         paths = pasted_images(text, Path.cwd())
         if paths:
             event.stop()

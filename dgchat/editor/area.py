@@ -32,7 +32,7 @@ from dgchat.editor.hole import Need, Room, make_room
 from dgchat.editor.languages import LONGEST_LINE, LONGEST_PARSED, LONGEST_WRAPPED, Kind
 from dgchat.editor.lines import Lines, ParsedLines, Unwrapped, Wrapped
 from dgchat.editor.stand_ins import StandIns
-from dgchat.sanitize import clean
+from dgchat.sanitize import clean_pasted
 
 Location: TypeAlias = tuple[int, int]
 Range: TypeAlias = tuple[Location, Location]
@@ -162,7 +162,7 @@ class Area(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         """What is pasted may hold escape sequences, which must not get into the file unseen."""
         event.prevent_default()
-        await super()._on_paste(events.Paste(self.stand_ins.take(clean(event.text))))
+        await super()._on_paste(events.Paste(self.stand_ins.take(clean_pasted(event.text))))
 
     def undo(self) -> None:
         """Undoes the last edits. From the start of the text: the place of the cursor may go with them."""

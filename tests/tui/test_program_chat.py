@@ -147,7 +147,7 @@ def test_keys_typed_before_the_first_frame_are_not_lost(environment: dict[str, s
 
 def test_a_paste_of_several_lines_is_one_message(environment: dict[str, str]) -> None:
     chat = fake(environment, "--model", "x").ready()
-    chat.send("\x1b[200~one\ntwo\n\tthree\x1b[201~\r")
+    chat.send("\x1b[200~one\rtwo\n\tthree\x1b[201~\r")
     chat.shows("converged in")
     chat.quit()
     assert said()[0] == ("user", "one\ntwo\n\tthree")

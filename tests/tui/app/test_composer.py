@@ -186,12 +186,23 @@ async def test_many_lines_may_be_pasted() -> None:
     assert engine.asked[0][0]["content"] == text
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+async def test_pasted_lines_stay_lines_whatever_ends_them(end: str) -> None:
+    """Most terminals paste CR, as Enter sends it."""
+    app = app_of(FakeEngine("Fine."))
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        app.post_message(events.Paste(f"one{end}{end}two{end}three"))
+        await pilot.pause()
+        assert composer(app).text == "one\n\ntwo\nthree"
+
+
 async def test_escape_sequences_that_are_pasted_are_inert() -> None:
     engine = FakeEngine("Fine.")
     app = app_of(engine)
     async with app.run_test() as pilot:
         await ready(pilot)
-        app.post_message(events.Paste("red \x1b[31mfox\x1b]0;owned\x07\r\x9b2J [b]end"))
+        app.post_message(events.Paste("red \x1b[31mfox\x1b]0;owned\x07\x9b2J [b]end"))
         await pilot.pause()
         assert composer(app).text == "red fox [b]end"
         assert "\x1b" not in shown(app)

@@ -98,7 +98,7 @@ async def test_what_is_pasted_has_no_controls(story: Path) -> None:
     app = editor_of(story)
     async with app.run_test(size=SIZE) as pilot:
         await ready(pilot)
-        app.post_message(Paste("one\x1b[31m\r\ntwo"))
+        app.post_message(Paste("one\x1b[31m\rtwo"))
         await until(pilot, lambda: area(app).document[1].startswith("two"))
         assert area(app).document[0] == "one"
 
