@@ -98,6 +98,7 @@ class BlockRun:
         self._number = number
         self._recorder = recorder
         self._limit = answer.sampling.max_denoising_steps
+        self._room = answer.sampling.room(number, answer.session.model.config.canvas_length)
         self._stepper = answer.session.stepper(answer.sampling, number, generator)
         self._draft = self._stepper.draft
         self.ended = ""
@@ -131,7 +132,7 @@ class BlockRun:
             if not more:
                 break
             self._limit = self._stepper.steps + more
-        if self._control.cancelled:
+        if self._control.orders(self._number).cancelled:  # paused after the last step, a token may still be held
             self.ended = "cancelled"
             return
         yield self._finish()
@@ -139,10 +140,15 @@ class BlockRun:
 
     def _close(self) -> None:
         """Ends the block with the draft that its last `Block` gave."""
-        _, ends = self._answer.session.cut(self._draft)
+        _, ends = self._cut()
         self.ended = "cancelled" if self._control.cancelled else "eos" if ends else "committed"
         self.canvas = self._draft.tolist()
         self._control.end_block(self._number)
+
+    def _cut(self) -> tuple[NDArray[np.int32], bool]:
+        """What the answer takes of the draft, and whether the model ended it there."""
+        tokens, ends = self._answer.session.cut(self._draft)
+        return (tokens, ends) if len(tokens) <= self._room else (tokens[: self._room], False)
 
     def _pinned_since(self) -> bool:
         """Whether pins that were set after the last `Block` change what is committed."""
@@ -159,13 +165,13 @@ class BlockRun:
             self._answer.session.reset()
             raise NumericsError(
                 f"The model gave NaN or infinity at block {self._number}, step {self._stepper.steps}: "
-                "the weights may be damaged, or overflow at this precision; try precision='float32'."
+                "the weights may be damaged, or overflow at this precision; float32 may help."
             ) from error
         self._recorder.add_step(self._number, seconds)
         return Step(self._number, self._stepper.steps, seconds=seconds, **draft._asdict())
 
     def _finish(self, waiting: bool = False) -> Block:
         self._draft = self._pinned_draft()
-        tokens, _ = self._answer.session.cut(self._draft)
+        tokens, _ = self._cut()
         self._recorder.tokens[self._number] = len(tokens)
         return Block(self._number, tokens, self._stepper.steps, self._stepper.converged, waiting=waiting)

@@ -72,7 +72,7 @@ class ChatTokenizer:
         folder = Path(path)
         if not (folder / "tokenizer.json").is_file():
             raise ChatTemplateError(
-                f"{folder} has no tokenizer.json, so text cannot be encoded: give token ids instead."
+                f"{folder} has no tokenizer.json, so text cannot be encoded: it belongs to the files of the model."
             )
         from transformers import PreTrainedTokenizerFast
 
@@ -149,7 +149,7 @@ class ChatTokenizer:
             raise PromptTooLongError(
                 f"The message of {len(ids):,} tokens does not fit the {room:,} that the context has for it: "
                 + (f"{images:,} of them are images; give fewer" if images else "shorten it")
-                + ", or lower max_new_tokens."
+                + ", or ask for fewer tokens."
             )
         ids.dropped = start - head
         return ids
@@ -184,7 +184,7 @@ class ChatTokenizer:
     def _apply(self, messages: list[dict[str, Any]], thinking: bool, prompt: bool = True) -> str:
         if not self._tokenizer.chat_template:
             raise ChatTemplateError(
-                "The model has no chat template, so a chat cannot be encoded: encode raw text instead."
+                "The model has no chat template, so a chat cannot be encoded: its folder needs a chat_template.jinja."
             )
         try:
             rendered = self._tokenizer.apply_chat_template(

@@ -66,7 +66,7 @@ class Control:
             self._changed.notify_all()
 
     def pause(self) -> None:
-        """Holds the answer before its next step, until `resume` or `cancel`."""
+        """Holds the answer before its next step, or the end of its block, until `resume` or `cancel`."""
         with self._changed:
             self._paused = True
 
@@ -85,8 +85,7 @@ class Control:
         Args:
             position: place on the canvas, from 0.
             token: the token id to hold there; replaces an earlier pin.
-            block: number of the block, from 1; None for the one being denoised. A pin for a block that is
-                over is
+            block: number of the block, from 1; None for the one being denoised. A pin for a block that is over is
                 dropped: give the number when the click that made the pin may come late.
 
         Raises:

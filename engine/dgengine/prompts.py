@@ -29,7 +29,7 @@ def checked(ids: Sequence[int], vocab_size: int, context: int, room: int) -> lis
     if len(prompt) + room > context:
         raise PromptTooLongError(
             f"The prompt of {len(prompt):,} tokens and {room:,} for the answer exceed the context of "
-            f"{context:,}: shorten the prompt, or lower max_new_tokens."
+            f"{context:,}: shorten the prompt, or ask for fewer tokens."
         )
     return prompt
 

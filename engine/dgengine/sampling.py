@@ -34,7 +34,7 @@ class Sampling:
     """What a caller asks of the sampler. A field left None is the checkpoint's own.
 
     Attributes:
-        max_new_tokens: longest answer, at least 1; rounded up to whole canvases, as the reference does.
+        max_new_tokens: longest answer, at least 1. With `reference` it is rounded up to whole canvases.
         max_denoising_steps: steps a block may take, at least 1. Changing it changes the temperature ramp.
         t_min: temperature that the ramp ends at, 0 or more.
         t_max: temperature of the first step, above 0 and not below t_min.
@@ -122,6 +122,11 @@ class ResolvedSampling:
     def blocks(self, canvas_length: int) -> int:
         """Canvases that `max_new_tokens` comes to, rounded up."""
         return math.ceil(self.max_new_tokens / canvas_length)
+
+    def room(self, block: int, canvas_length: int) -> int:
+        """Tokens that the answer may still take from a block, which count from 1. The reference takes all of it."""
+        left = self.max_new_tokens - (block - 1) * canvas_length
+        return canvas_length if self.reference else min(canvas_length, left)
 
 
 def eos_ids(generation_config: GenerationConfig) -> frozenset[int]:

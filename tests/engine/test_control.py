@@ -99,6 +99,26 @@ def test_pause_holds_and_resume_goes_on() -> None:
     runner.join()
 
 
+def test_a_pause_holds_the_end_of_a_block_too_and_a_token_may_still_be_held_in_it() -> None:
+    """Whoever freezes the last step sees a canvas that can be changed."""
+    sampling = Sampling(seed=0, max_new_tokens=8)
+    last = sum(isinstance(event, Step) for event in Session(FakeModel(30.0)).generate(PROMPT, sampling))
+    control = Control()
+
+    def hold_and_go_on() -> None:
+        control.pin(2, 51)
+        control.resume()
+
+    events = []
+    for event in Session(FakeModel(30.0)).generate(PROMPT, sampling, control):
+        events.append(event)
+        if isinstance(event, Step) and event.step == last:
+            control.pause()
+            threading.Timer(0.1, hold_and_go_on).start()
+    block = next(event for event in events if isinstance(event, Block))
+    assert (block.steps, block.converged, block.tokens[2]) == (last, True, 51)
+
+
 def test_cancel_ends_a_pause() -> None:
     control = Control()
     control.pause()

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgengine.attention import causal, everything
+from dgengine.checkpoint import load_model
 from dgengine.config import ModelConfig, RopeConfig
 from dgengine.moe import PlainExperts, apply_experts, route
 from dgengine.norm import gated_gelu, rms_norm, softcap
 from dgengine.rope import RotaryTable, rotate
+from dgengine.stack import Stack
 from tests.engine.tiny import SPECS, tiny_checkpoint
 
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -139,3 +141,23 @@ def test_a_canvas_sees_one_less_than_the_window_before_it() -> None:
     assert everything(5, 8).first == 0
     assert everything(20, None).first == 0
     assert everything(20, 8).mask is None
+
+
+def test_reading_a_prompt_leaves_out_what_nobody_needs_of_the_last_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its keys and values are kept; its attention and its feed-forward lead to logits that are not asked for."""
+    model = load_model(tiny_checkpoint("base"))
+    whole = Stack._feed_forward
+    passed: list[int] = []
+
+    def counted(stack: Stack, index: int, *rest: Any) -> Tensor:
+        passed.append(index)
+        return whole(stack, index, *rest)
+
+    monkeypatch.setattr(Stack, "_feed_forward", counted)
+    layers = list(range(len(model.stack)))
+    cache = model.new_cache()
+    model.encode(torch.tensor([2, 5, 7]), cache)
+    assert passed == layers[:-1]
+    passed.clear()
+    model.score(torch.tensor([5, 7]), cache)
+    assert passed == layers

@@ -37,6 +37,7 @@ POCKET_PROMPTS = (
     "Tell me a long story about a baker and a whale.",
     "What is the capital of France?",
 )
+STORY, SUM = 0, 1  # several canvases; a short one
 
 
 @functools.cache
@@ -179,6 +180,9 @@ def test_the_built_in_model(number: int) -> None:
     answer = answer_of(events)
     assert answer == expected[: len(answer)]
     assert set(expected[len(answer) :]) <= {0}
+    blocks = [event for event in events if isinstance(event, Block)]
+    assert len(blocks) > 1 or number != STORY
+    assert blocks[0].steps < 10 or number != SUM, "it stops early"
 
 
 @functools.cache

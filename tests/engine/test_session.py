@@ -63,12 +63,24 @@ def test_every_block_sees_the_ones_before() -> None:
     assert answer == expected
 
 
-def test_whole_canvases_come_back_and_the_last_is_not_encoded() -> None:
+@pytest.mark.parametrize("reference", [False, True])
+def test_an_answer_has_the_length_asked_for_and_its_last_canvas_is_not_encoded(reference: bool) -> None:
+    """The reference gives whole canvases."""
     model = FakeModel()
-    events = ask(Session(model), PROMPT, Sampling(seed=0, max_new_tokens=9))
-    assert len(answer_of(events)) == 16
+    events = ask(Session(model), PROMPT, Sampling(seed=0, max_new_tokens=9, reference=reference))
+    assert len(answer_of(events)) == (16 if reference else 9)
     assert model.encoded == [PROMPT, answer_of(events)[:8]]
-    assert done_of(events).reason == "length"
+    done = done_of(events)
+    assert (done.reason, done.stats.tokens) == ("length", len(answer_of(events)))
+
+
+def test_an_end_that_comes_too_late_is_no_end() -> None:
+    model = FakeModel()
+    wanted = model.wanted(PROMPT)
+    for longest, reason in ((3, "length"), (4, "eos")):
+        session = Session(FakeModel(), {"eos_token_id": [wanted[3]]})
+        events = ask(session, PROMPT, Sampling(seed=0, max_new_tokens=longest))
+        assert answer_of(events) == wanted[:longest] and done_of(events).reason == reason
 
 
 def test_eos_cuts_the_answer_and_is_its_last_token() -> None:

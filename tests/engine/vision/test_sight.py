@@ -139,7 +139,7 @@ def test_memory_that_runs_out_starts_over_with_the_images(
 
 def test_more_images_than_the_context_holds(tmp_path: Path) -> None:
     paths = [picture_file(tmp_path)] * 60
-    with pytest.raises(PromptTooLongError, match=r"3,600 of them are images; give fewer, or lower max_new_tokens\."):
+    with pytest.raises(PromptTooLongError, match=r"3,600 of them are images; give fewer, or ask for fewer tokens\."):
         engine().encode_chat([asking("?", *paths)])
 
 
