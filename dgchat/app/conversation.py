@@ -22,7 +22,7 @@ class Conversation:
     """The open chat: the path through its tree of messages that is on the screen.
 
     All that is said is kept at once. Where the store fails (no room, a file that went away), the chat goes on in
-    memory, and `troubled` is told once.
+    memory, and `troubled` is told once; so it is where another instance has deleted the chat.
 
     Attributes:
         id: of the chat in the store; None before its first question.
@@ -199,7 +199,8 @@ class Conversation:
     def _kept(self, keep: Callable[[], Message]) -> Message:
         try:
             return keep()
-        except LookupError:  # another instance has deleted the chat: what is on the screen becomes a new one
+        except LookupError:  # another instance has deleted the chat
+            self._troubled("This chat was deleted elsewhere; what is on the screen goes on as a new one.")
             self._move(self._store)
         except (sqlite3.Error, OSError) as error:
             self._troubled(f"The chat cannot be kept on disk ({error}); it lasts as long as the program.")

@@ -162,7 +162,9 @@ class Store:
             return self._add(row[0], parent, "assistant", answer)
 
     def _add(self, conversation: int, parent: int | None, role: Role, said: NewAnswer) -> Message:
-        self.conversation(conversation)
+        there = self._db.execute("SELECT 1 FROM conversations WHERE id = ? AND deleted IS NULL", (conversation,))
+        if there.fetchone() is None:
+            raise LookupError(f"no conversation {conversation}")
         known = self._db.execute("SELECT 1 FROM messages WHERE (conversation, id) = (?, ?)", (conversation, parent))
         if parent is not None and known.fetchone() is None:
             raise LookupError(f"no message {parent} in conversation {conversation}")

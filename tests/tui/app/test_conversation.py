@@ -123,17 +123,22 @@ def test_a_store_that_fails_does_not_end_the_chat(
     assert len(said) == 1 and "disk is full" in said[0]
 
 
-def test_a_chat_deleted_elsewhere_becomes_a_new_one(chat: Conversation, said: Said, tmp_path: Path) -> None:
+@pytest.mark.parametrize("purged", [False, True])
+def test_a_chat_deleted_elsewhere_becomes_a_new_one(
+    chat: Conversation, said: Said, tmp_path: Path, purged: bool
+) -> None:
     chat.ask("One?")
     answer(chat, "First.")
     old = chat.id
     assert old is not None
     with Store(tmp_path / "history.db") as other:
         other.delete(old)
-        other.purge(0)
+        if purged:
+            other.purge(0)
     chat.ask("Two?")
     answer(chat, "Second.")
-    assert texts(chat) == ["One?", "First.", "Two?", "Second."] and said == []
+    assert texts(chat) == ["One?", "First.", "Two?", "Second."]
+    assert said == ["This chat was deleted elsewhere; what is on the screen goes on as a new one."]
     with Store(tmp_path / "history.db") as other:
         assert [item.messages for item in other.conversations()] == [4]
 
