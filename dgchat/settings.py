@@ -172,8 +172,12 @@ def load(flags: Mapping[str, Value], environ: Mapping[str, str] | None = None, p
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
+        given = flags.get(setting.field)
+        if given is not None and not setting.kind.check(given):
+            option = setting.field.replace("_", "-")
+            raise Failure(f"--{option} must be {setting.kind.wanted}, not {given!r}.", Exit.USAGE)
         places = (
-            (flags.get(setting.field), "command line"),
+            (given, "command line"),
             (env_values.get(setting.field), f"environment: {setting.env}"),
             (file_values.get(setting.field), f"file: {clean_line(str(path))}"),
             (setting.default, "default"),

@@ -22,12 +22,17 @@ def main() -> NoReturn:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, _hang_up)
     signal.signal(signal.SIGINT, _interrupt)
+    closed = sys.stdout is None
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever started us
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    code = _flush(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:]) if not closed else _nowhere_to_write()
+    except SystemExit as ended:  # by a signal, see below
+        code = ended.code if isinstance(ended.code, int) else Exit.ENGINE
+    code = _flush(code)
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         os._exit(code)  # torch, busy on the engine's thread, would abort an interpreter that shuts down
     sys.exit(code)
@@ -56,6 +61,11 @@ def run(args: Sequence[str]) -> int:
         return _stopped()
     except Exception as error:  # noqa: BLE001 - the last resort: it is logged, and shown in a sentence
         return _stopped() if _interrupted.is_set() else _unexpected(error)
+
+
+def _nowhere_to_write() -> int:
+    complain("The output cannot be written: standard output is closed.")
+    return Exit.ENGINE
 
 
 def _stopped() -> int:

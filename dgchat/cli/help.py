@@ -51,7 +51,7 @@ Settings:
 \b
 Exit codes:
   0 fine, 1 the engine failed, 2 wrong usage or settings, 3 model not usable,
-  4 input not usable, 130 Ctrl-C, 141 closed pipe
+  4 input not usable, 129 terminal gone, 130 Ctrl-C, 141 closed pipe, 143 terminated
 
 Without a prompt, on a terminal, dgchat opens a chat.
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dgchat.cli.completing import SHELLS, script
-from dgchat.exits import Exit, complain
+from dgchat.exits import Exit, Failure, complain
 
 if TYPE_CHECKING:
     from dgchat.inline.answer import Mode
@@ -40,6 +40,8 @@ def open_chat(flags: dict[str, Any], resume: int | None = None) -> Exit:
     """
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("There is no prompt; a chat needs a terminal, and neither --json nor --events.")
+    if os.environ.get("TERM") == "dumb":
+        raise click.UsageError('A chat needs a terminal that can do more than TERM=dumb says; try dgchat "a prompt".')
     settings = _settings(flags)
     from dgchat.app.chat import chat
 
@@ -154,7 +156,12 @@ def _key(words: Sequence[str], flags: dict[str, Any]) -> Exit:
 def _doctor(words: Sequence[str], flags: dict[str, Any]) -> Exit:
     from dgchat.doctor import doctor
 
-    return doctor(words, bool(flags["json"]), _settings(flags).quiet)
+    try:
+        quiet = _settings(flags).quiet
+    except Failure as failure:  # settings that are wrong are no reason not to look at the machine
+        complain(str(failure))
+        quiet = bool(flags["quiet"])
+    return doctor(words, bool(flags["json"]), quiet)
 
 
 def _bench(words: Sequence[str], flags: dict[str, Any]) -> Exit:

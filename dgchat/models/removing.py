@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from dgchat.exits import Exit, of_engine
+from dgchat.exits import Exit, Failure, of_engine
 from dgchat.notes import Notes
 from dgchat.sanitize import clean_line
 from dgengine import EngineError, hub
@@ -24,6 +24,8 @@ def rm(words: Sequence[str], yes: bool, quiet: bool, stdin: TextIO | None = None
     stdin, stderr = stdin or sys.stdin, stderr or sys.stderr
     if len(words) != 1:
         raise click.UsageError("dgchat rm takes one NAME; dgchat models lists what is here.")
+    if words[0] == "pocket":
+        raise Failure("pocket is built in: it cannot be removed.", Exit.MODEL)
     notes = Notes(stderr, quiet)
     try:
         if not yes and not _agreed(words[0], stdin, stderr):

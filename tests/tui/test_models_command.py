@@ -91,7 +91,7 @@ def test_a_revision_is_pulled(stand_in: Hub, capsys: pytest.CaptureFixture[str])
         (["models", "all"], "dgchat models takes no words", 2),
         (["rm"], "dgchat rm takes one NAME", 2),
         (["rm", NAME], "no model org/tiny in the hub's cache", 3),
-        (["rm", "pocket", "--yes"], "no model pocket in the hub's cache", 3),
+        (["rm", "pocket", "--yes"], "pocket is built in", 3),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(

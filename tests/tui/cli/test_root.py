@@ -13,7 +13,7 @@ from dgchat import __version__, cli, settings
 from dgchat.exits import Exit
 from dgchat.inline.answer import Request
 from dgchat.settings import Settings
-from tests.tui.fakes import Pipe
+from tests.tui.fakes import Pipe, Tty
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,7 @@ def test_a_chat_needs_a_terminal(asked: list[Any], capsys: pytest.CaptureFixture
         (["--max-tokens", "0", "x"], "Invalid value for '--max-tokens'", 2),
         (["--steps", "0", "x"], "Invalid value for '--steps'", 2),
         (["--precision", "int2", "x"], "Invalid value for '--precision'", 2),
+        (["--model", "", "x"], "--model must be a text that is not empty", 2),
         (["--model"], "Option '--model' requires an argument", 2),
         (["--json", "--events", "x"], "exclude each other", 2),
         (["config", "x"], "takes no words", 2),
@@ -142,6 +143,16 @@ def test_wrong_usage_is_one_sentence(
     assert asked == []
 
 
+def test_a_chat_is_refused_on_a_terminal_that_can_do_nothing(
+    asked: list[Request], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Pipe(tty=True))
+    monkeypatch.setattr("sys.stdout", Tty())
+    monkeypatch.setenv("TERM", "dumb")
+    assert cli.run([]) == 2
+    assert "TERM=dumb" in capsys.readouterr().err and asked == []
+
+
 def test_no_prompt_on_a_terminal_with_json_is_refused(
     asked: list[Request], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +173,21 @@ def test_broken_settings_are_one_sentence(
     assert "did you mean ui.watch?" in capsys.readouterr().err
     assert cli.run(["-q", "Hello"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_broken_settings_do_not_keep_the_doctor_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings_file("model = [", tmp_path / "config")
+    seen: list[bool] = []
+
+    def doctor(words: object, as_json: bool, quiet: bool) -> Exit:
+        seen.append(quiet)
+        return Exit.FINE
+
+    monkeypatch.setattr("dgchat.doctor.doctor", doctor)
+    assert cli.run(["doctor", "-q"]) == 0 and seen == [True]
+    assert "is not valid TOML" in capsys.readouterr().err
 
 
 def test_config_shows_values_and_sources(
