@@ -129,7 +129,9 @@ def clashes(chosen: Mapping[str, str]) -> list[str]:
 
 
 def shown(keys: str) -> str:
-    """Keys as people read them: `ctrl+j,f5` as "Ctrl+J, F5"."""
+    """Keys as people read them: `ctrl+j,f5` as "Ctrl+J, F5", and a row of digits as "1 to 9"."""
+    if re.fullmatch(r"\d(?:,\d){2,}", keys) and keys.replace(",", "") in "0123456789":
+        return f"{keys[0]} to {keys[-1]}"
     names = {"pageup": "PgUp", "pagedown": "PgDn", "escape": "Esc"}
     parts = [[names.get(part, part.capitalize()) for part in key.strip().split("+")] for key in keys.split(",")]
     return ", ".join("+".join(part) for part in parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
@@ -25,7 +25,7 @@ from dgchat.app.composer import Composer
 from dgchat.app.conversation import Conversation
 from dgchat.app.files import FileError, split_files, with_files
 from dgchat.app.keeping import told
-from dgchat.app.messages import Answer, Decision, Fault, Question, Remark
+from dgchat.app.messages import Answer, Decision, Fault, Question, Remark, Said
 from dgchat.app.panel import Panel
 from dgchat.app.reading_screen import ReadingScreen
 from dgchat.app.seldom import Seldom
@@ -130,6 +130,13 @@ class ChatScreen(ReadingScreen):
         self.query_one("#title", Static).update(" · ".join(filter(None, parts)))
 
     # ---- writing and sending
+
+    def on_key(self, event: events.Key) -> None:
+        """Whoever types while a message is chosen means the composer."""
+        if isinstance(self.focused, Said) and event.is_printable and event.character:
+            event.stop()
+            self.composer.editor.focus()
+            self.composer.editor.insert(event.character)
 
     def _complete(self, before: str) -> list[Candidate]:
         helps = {name: command.help for name, command in COMMANDS.items()}
@@ -297,7 +304,9 @@ class ChatScreen(ReadingScreen):
                 await answering.block(event, shown=False)
             case Block():
                 await self._place(answering)
-                self.say(await answering.block(event))
+                said = await answering.block(event)
+                if not answering.frozen:
+                    self.say(said)
                 await self._offer_more(event)
             case Done():
                 await self._end(event.reason)
@@ -343,6 +352,9 @@ class ChatScreen(ReadingScreen):
             await answering.widget.settle(message)
             if message is None:
                 await answering.widget.remove()
+        done = answering.draft.done
+        if done is not None and any(done.stats.steps_per_block):
+            self.panel.finish(done, answering.taken_back)
         self.panel.outcome(end_note(answering.draft.done, answering.draft, reason).partition(" · ")[0])
         self.say(end_note(answering.draft.done, answering.draft, reason))
         self._title()

@@ -43,7 +43,8 @@ def write_chat(store: Store, chat: int, words: str, folder: Path) -> Path:
         raise ExportError(f"{clean_line(name)} is there already; give another name.") from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ExportError(f"The chat cannot be written: {clean_line(str(reason))}.") from error
+        where = f" to {clean_line(name)}" if name else ""
+        raise ExportError(f"The chat cannot be written{where}: {clean_line(str(reason))}.") from error
     return path
 
 

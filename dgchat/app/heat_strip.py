@@ -52,6 +52,11 @@ class HeatStrip(Widget):
         self._number = number
         self.refresh()
 
+    def on_resize(self) -> None:
+        """As many slices as there is room for now."""
+        if self._block is not None:
+            self.show(self._block, self._number)
+
     def restyle(self, styles: Styles) -> None:
         """Draws everything in other colours."""
         self._styles = styles

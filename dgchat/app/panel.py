@@ -54,6 +54,18 @@ class Panel(Vertical):
         if self._outcome:
             self.outcome("")
 
+    def finish(self, done: Done, taken_back: int) -> None:
+        """The figures of an answer that is over."""
+        stats = done.stats
+        lines = [
+            notes.plural(stats.blocks, "block"),
+            notes.plural(sum(stats.steps_per_block), "step"),
+            f"{stats.tokens_per_forward:.1f} tokens a forward",
+            f"{stats.tokens_per_second:,.0f} tokens/s",
+            f"taken back {taken_back}",
+        ]
+        self.query_one("#figures", Static).update("\n".join(lines))
+
     def explain(self, why_no_steps: str | None) -> None:
         """In the place of figures and curves, why there are none; None where there are."""
         for widget in self.query("Sparkline, .panel-name, #legend"):

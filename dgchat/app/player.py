@@ -41,6 +41,7 @@ _KEYS = (
     "step-back step-on block-back block-on row-up row-down first-step last-step play slower faster inspect pin unpin"
     " retype export-trace leave"
 ).split()
+_HOLDING = frozenset(("pin", "unpin", "retype"))
 
 
 class Player(Vertical):
@@ -73,6 +74,7 @@ class Player(Vertical):
         self._speed = SPEEDS.index(1.0)
         self._following = True
         self._between = False  # a block has ended and the next one has no step yet
+        self._offers_to_hold = False  # in the footer
 
     def compose(self) -> ComposeResult:
         yield Prose()
@@ -185,6 +187,9 @@ class Player(Vertical):
             self._show_canvas()
         self._show_bar()
         self._show_card()
+        if self._can_hold is not self._offers_to_hold:
+            self._offers_to_hold = self._can_hold
+            self.refresh_bindings()
 
     def _show_canvas(self) -> None:
         self._canvas = canvas = self._playback.canvas(self.pins, self._pinned_texts)
@@ -378,9 +383,18 @@ class Player(Vertical):
 
     # ---- holding tokens
 
+    @property
+    def _can_hold(self) -> bool:
+        """Whether there is a token that can be changed: the keys for that mean nothing without one."""
+        return self._cursor is not None and self._steerable and (self.frozen or not self.live)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which keys mean something now."""
+        return self._can_hold if action in _HOLDING else True
+
     def _target(self) -> int:
-        """The position that is to be changed; the keys for that mean nothing without one."""
-        if self._cursor is None or not self._steerable or (self.live and not self.frozen):
+        """The position that is to be changed."""
+        if self._cursor is None or not self._can_hold:
             raise SkipAction
         return self._cursor
 

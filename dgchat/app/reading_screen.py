@@ -127,14 +127,15 @@ class ReadingScreen(ImagesScreen):
         path = self._conversation.path
         focused = self.focused.message if isinstance(self.focused, Said) else None
         wanted = message or focused
-        forked = [item for item in path if len(item.siblings) > 1]
-        place = next((item for item in path if wanted is not None and item.id == wanted.id), None)
-        place = place or (forked[-1] if forked else None)
-        if place is None:
+        chosen = [item for item in path if wanted is not None and item.id == wanted.id]
+        # Without one, the last fork that goes on in this direction.
+        places = chosen or [item for item in reversed(path) if len(item.siblings) > 1]
+        if not places:
             self.say("there is no other branch")
             return
         with told(self.say):
-            if not self._conversation.switch(place, by):
+            place = next((item for item in places if self._conversation.switch(item, by)), None)
+            if place is None:
                 self.say("there is no branch further on")
                 return
             await self._rebuild()

@@ -87,7 +87,7 @@ def keys_help(own: Mapping[str, str]) -> Text:
     for group, names in groups.items():
         text.append(f"{group.upper()}\n", "bold")
         for name in names:
-            text.append(f"  {shown(own.get(name, KEYS[name].keys)):<22}", "cyan")
+            text.append(f"  {shown(own.get(name, KEYS[name].keys)):<21} ", "cyan")
             text.append(f"{KEYS[name].help}  ").append(f"{name}\n", "dim")
         text.append("\n")
     return text

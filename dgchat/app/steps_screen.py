@@ -109,7 +109,7 @@ class StepsScreen(Sized[None]):
         except (TraceError, ValueError) as error:
             self.say(f"the steps cannot be shown: {error}")
             return
-        self.say("left and right go through the steps, i looks at tokens, Space plays, e exports, Esc goes back")
+        self.say("left and right: the steps, i: the tokens, Space plays, e exports, Esc goes back")
 
     async def leave_steps(self) -> bool:
         """Esc within a player: a step out of it; False where the focus is elsewhere."""
@@ -126,6 +126,8 @@ class StepsScreen(Sized[None]):
         if answer is not None:
             await answer.hide_steps()
         self.composer.editor.focus()
+        if not self._asked:  # else the line tells of the answer
+            self.say("")
 
     async def redraw_players(self) -> None:
         """The theme, the colours' meaning or the width has changed."""
@@ -152,6 +154,8 @@ class StepsScreen(Sized[None]):
     async def hold(self, hold: PlayerHold) -> None:
         """Holds the token that stands there, or frees it."""
         player, place = hold.player, hold.place
+        if self._is_over(player):
+            return
         if player.live:
             self._desk.host.pin(place, hold.token, player.block)
         if hold.token is None:
@@ -168,6 +172,8 @@ class StepsScreen(Sized[None]):
         if self._engine is None:
             self.say("the model is not loaded yet")
             return
+        if self._is_over(player):
+            return
         try:
             held = place_text(self._engine, retype.text, player.piece(place), place, player.length)
         except SteeringError as error:
@@ -178,6 +184,16 @@ class StepsScreen(Sized[None]):
                 self._desk.host.pin(position, token, player.block)
         await player.hold(held.tokens, held.texts)
         self.say(held.sentence + _then(player))
+
+    def _is_over(self, player: Player) -> bool:
+        """Whether nothing can be held any more in the block of a live canvas; says so."""
+        draft = self._answering.draft if player.live and self._answering is not None else None
+        if draft is None or player.block not in draft.blocks or draft.waiting is not None:
+            return False
+        if draft.step is not None and draft.step.block == player.block:  # it goes on after its limit
+            return False
+        self.say(f"block {player.block} is written already; after the answer it can be changed in its steps")
+        return True
 
     @on(PlayerReform)
     async def reform_wanted(self, wanted: PlayerReform) -> None:

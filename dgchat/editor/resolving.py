@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
@@ -28,7 +28,11 @@ class Resolving(Vertical):
     """
 
     can_focus = True
-    BINDINGS: ClassVar[list[BindingType]] = [bind(name, priority=False) for name in _KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Tab is for the candidates, which may come at any moment: a key too soon must not throw them away.
+        Binding("tab", "wait", show=False, priority=True),
+        *[bind(name, priority=False) for name in _KEYS],
+    ]
 
     @dataclass
     class Done(Message):
@@ -83,6 +87,10 @@ class Resolving(Vertical):
     def _close_field(self) -> None:
         self.query_one(Input).display = False
         self.focus()
+
+    def action_wait(self) -> None:
+        """Too soon: there is no candidate yet."""
+        self.say("no candidate yet; Esc stops the search")
 
     def action_leave(self) -> None:
         """Out of the field, of the hold, and then of the rewrite."""

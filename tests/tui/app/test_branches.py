@@ -164,3 +164,22 @@ async def test_branches_come_back_with_the_chat() -> None:
         await pilot.press("alt+left")
         assert transcript(app) == [f"One?\n{FIRST}", "First."]
         assert all(isinstance(item, Said) for item in screen(app).transcript.messages.children)
+
+
+async def test_where_the_last_fork_ends_the_one_before_goes_on() -> None:
+    """An edited question stays within reach, however many answers each of the two has."""
+    app = app_of(FakeEngine("First.", "Second.", "Third.", "Fourth."))
+    async with app.run_test() as pilot:
+        await ask(pilot, "One?")
+        await pilot.press("f5")
+        await over(pilot, "One?", f"Second.\n{SECOND}")
+        await pilot.press("f8")
+        composer(app).fill("Another?")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Third." in transcript(app)[-1])
+        await pilot.press("alt+left")
+        assert transcript(app) == [f"One?\n{FIRST}", f"Second.\n{SECOND}"]
+        await pilot.press("alt+right")
+        assert transcript(app) == [f"Another?\n{SECOND}", "Third."]
+        await pilot.press("alt+right")
+        assert status(app) == "there is no branch further on"

@@ -215,6 +215,15 @@ async def test_a_question_without_an_answer_gives_way_to_the_next() -> None:
     assert engine.asked[1] == [{"role": "user", "content": "Again"}]
 
 
+async def test_what_is_typed_while_a_message_is_chosen_goes_to_the_composer() -> None:
+    app = app_of(FakeEngine("Fine."))
+    async with app.run_test() as pilot:
+        await ask(pilot, "Hello")
+        answers(app)[0].focus()
+        await pilot.press("H", "i", "space", "exclamation_mark")
+        assert composer(app).text == "Hi !"
+
+
 async def test_escape_before_anything_has_come() -> None:
     app = app_of(FakeEngine("Fine."))
     app.host.start = lambda: None  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from dgchat.app.stage import Stage
 from dgchat.history.store import Store
 from dgchat.paths import history_file
 from dgchat.trace.codec import unpack
-from tests.tui.app.play import answered, answers, app_of, say, screen, status, step_to, transcript, until
+from tests.tui.app.play import answered, answers, app_of, end_block, say, screen, status, step_to, transcript, until
 from tests.tui.fakes import FakeEngine
 
 TEXT = "One two three four five six seven eight nine ten eleven twelve"
@@ -191,6 +191,28 @@ async def test_a_token_is_frozen_typed_anew_and_held() -> None:
         assert answers(app)[0].text == TEXT.replace("three", "thirty")
     trace = last_trace()
     assert trace.about.steered and trace.text() == TEXT.replace("three", "thirty")
+
+
+async def test_in_a_block_that_is_written_nothing_can_be_held_and_that_is_said() -> None:
+    engine = FakeEngine(TEXT, canvas=8, steps=4)
+    engine.permits = threading.Semaphore(0)
+    app = app_of(engine, watch=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await say(pilot, "Count")
+        for step in range(1, 5):
+            await step_to(pilot, engine, 1, step)
+        await end_block(pilot, engine, 1)
+        await pilot.press("alt+up", "space", "p")
+        await until(pilot, lambda: "block 1 is written already" in status(app))
+        assert "pinned" not in shown_steps(app)
+        player(app)._cursor = 2
+        await pilot.press("enter", *"thirty", "enter")
+        await until(pilot, lambda: "block 1 is written already" in status(app))
+        assert "pinned" not in shown_steps(app)
+        await pilot.press("space")
+        engine.permits.release(20)
+        await answered(pilot)
+        assert answers(app)[0].text == TEXT and not last_trace().about.steered
 
 
 async def test_a_held_token_is_freed_again() -> None:

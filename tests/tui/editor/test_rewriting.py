@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from dgchat.editor.ask_bar import AskBar
 from dgengine import errors
@@ -157,6 +157,10 @@ async def test_escape_while_it_resolves_leaves_the_text_as_it_was(story: Path) -
         for number in (1, 2, 3):
             await step(pilot, engine, number)
         assert area(app).room is not None
+        await pilot.press("tab")  # a little too soon for the candidates
+        assert area(app).room is not None and "no candidate yet" in str(
+            app.screen.query_one("#progress", Static).content
+        )
         await pilot.press("escape")
         assert area(app).text == STORY and area(app).selected == FOUND and area(app).room is None
         assert "stopped" in status(app) and not area(app).read_only
