@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dgengine import Control, Event, InfillRequest
 
 TRACED_BYTES: Final = 8 * 2**20  # of a longer answer only the newest steps can be seen again
+_CANDIDATES: Final = 5  # of each token, for whoever looks at it
 
 
 @dataclass(frozen=True)
@@ -320,7 +321,9 @@ class EngineHost:
         self._running = turn.number
         ids = engine.encode_chat(turn.messages, turn.thinking, self._settings.max_tokens)
         asks = turn.asks and why_not(engine, "limits") is None
-        sampling = replace(sampling_of(self._settings), on_limit="ask" if asks else "commit")
+        sampling = replace(
+            sampling_of(self._settings), on_limit="ask" if asks else "commit", trace_top_k=_candidates(engine)
+        )
         last = 0.0
         turn.trace.speller = engine.spell
         turn.trace.about = about_of(engine, turn.messages, turn.thinking)
@@ -380,3 +383,8 @@ def _sentence(error: Exception) -> str:
     log = log_traceback()
     text = f"Something unexpected went wrong ({type(error).__name__}: {error})"
     return clean_line(f"{text}; the traceback is in {log}" if log else text)
+
+
+def _candidates(engine: Backend) -> int:
+    """How many candidates of each token are kept for whoever looks at it: none on a GPU, where they cost its graphs."""
+    return _CANDIDATES if engine.info.device == "cpu" and why_not(engine, "acceptance") is None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -231,6 +232,8 @@ class Player(Vertical):
         if place is not None:
             number = self._playback.locate()[1]
             story = tell(self.trace, self._playback.block, number, place)
+            if place in self.pins:
+                story = replace(story, text=self._pinned_texts[place], pinned=True)
             panel.update(card(story, number))
 
     # ---- going through the steps

@@ -97,6 +97,7 @@ class FakeEngine:
         sees: whether the model sees images.
         rewrites: the candidates of every rewrite, best first.
         requests: what was to be rewritten, and how.
+        samplings: how each answer was to be sampled.
     """
 
     def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
@@ -118,6 +119,7 @@ class FakeEngine:
         self.sees = False
         self.rewrites = ["a silver bell", "nothing", "one old wooden kite"]
         self.requests: list[tuple[InfillRequest, Sampling | None]] = []
+        self.samplings: list[Sampling | None] = []
         self.sessions = 0
         self.steps = steps
         self.delay = delay
@@ -184,6 +186,7 @@ class FakeSession:
     ) -> Generator[Event, None, None]:
         engine, canvas = self._engine, self._engine.info.canvas_length
         control = control or Control()
+        engine.samplings.append(sampling)
         asks = sampling is not None and sampling.on_limit == "ask"
         yield from (Notice(text) for text in engine.notices)
         yield Prefill(0, len(ids), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,16 @@ def test_what_is_asked_before_the_start_is_answered() -> None:
     driver.host.ask([{"role": "user", "content": "Hello"}])
     driver.host.start()
     driver.until(Done)
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", 5), ("cuda:0", 0)])
+def test_candidates_are_kept_where_they_cost_little(device: str, kept: int) -> None:
+    engine = FakeEngine("Fine.")
+    engine.info = replace(engine.info, device=device)
+    driver = Driver(engine)
+    driver.host.ask([{"role": "user", "content": "Hello"}])
+    driver.until(Done)
+    assert [sampling.trace_top_k for sampling in engine.samplings if sampling] == [kept]
 
 
 def test_stop_ends_the_answer() -> None:

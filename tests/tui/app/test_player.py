@@ -182,6 +182,7 @@ async def test_a_token_is_frozen_typed_anew_and_held() -> None:
         await pilot.press(*"thirty", "enter")
         await until(pilot, lambda: "held as 1 token" in status(app))
         assert "thirty" in canvas(app) and "▎" in canvas(app) and "1 pinned" in shown_steps(app)
+        assert '" thirty"' in str(card(app)) and "pinned" in str(card(app))
         await pilot.press("space")
         assert not player(app).frozen
         engine.permits.release(20)
