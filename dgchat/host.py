@@ -328,6 +328,8 @@ class EngineHost:
         turn.trace.speller = engine.spell
         turn.trace.about = about_of(engine, turn.messages, turn.thinking)
         if turn.again is not None:
+            longest = sampling.resolve(engine.generation_config).max_new_tokens
+            sampling = replace(sampling, max_new_tokens=max(1, longest - len(turn.again.head)))
             ids.extend(turn.again.head)
             for place, token in turn.again.pins.items():
                 turn.control.pin(place, token)

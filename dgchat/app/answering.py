@@ -53,7 +53,7 @@ class Answering:
     def tell(self, step: Step, panel: Panel) -> str:
         """Shows the figures of a step; returns what to say of it."""
         accepted = int((step.accepted | step.pinned).sum())
-        panel.show(self.draft, step, self._most_steps, self.taken_back, accepted)
+        panel.show(self.draft, step, self._most_steps, self._taken_back + self._back_here, accepted)
         return (
             f"block {step.block}, step {step.step} of {self._most_steps}, T {step.temperature:.2f}: "
             f"{accepted} of {len(step.draft)} accepted"
@@ -68,11 +68,6 @@ class Answering:
             return f"block {block.block}, {notes.plural(len(block.tokens), 'token')}"
         steps = notes.plural(block.steps, "step")
         return f"block {block.block} {'settled' if block.converged else 'did not settle'} in {steps}"
-
-    @property
-    def taken_back(self) -> int:
-        """Tokens that were accepted and then changed, in all blocks so far."""
-        return self._taken_back + self._back_here
 
     @property
     def frozen(self) -> bool:

@@ -352,9 +352,8 @@ class ChatScreen(ReadingScreen):
             await answering.widget.settle(message)
             if message is None:
                 await answering.widget.remove()
-        done = answering.draft.done
-        if done is not None and any(done.stats.steps_per_block):
-            self.panel.finish(done, answering.taken_back)
+        if reason not in ("cancelled", "failed") and answering.draft.steps:
+            self.panel.finish(answering.draft)
         self.panel.outcome(end_note(answering.draft.done, answering.draft, reason).partition(" · ")[0])
         self.say(end_note(answering.draft.done, answering.draft, reason))
         self._title()

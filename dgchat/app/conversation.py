@@ -209,7 +209,7 @@ class Conversation:
 
     def _move(self, store: Store) -> None:
         """Writes the path into `store` as a new chat."""
-        old, self.path, self.id, self._store = self.path, [], None, store
+        old, self.path, self.id, source, self._store = self.path, [], None, self._store, store
         for message in old:
             if message.role == "user":
                 before = self.path[-1].id if self.path else None
@@ -227,7 +227,10 @@ class Conversation:
                 )
                 self.id = self.path[-1].conversation
             else:
-                answer = NewAnswer(message.text, message.ids, message.thought, message.reason, message.stats)
+                trace = None
+                with suppress(sqlite3.Error, OSError):  # the steps may be lost, the words must not be
+                    trace = source.trace(message.id)
+                answer = NewAnswer(message.text, message.ids, message.thought, message.reason, message.stats, trace)
                 self.path.append(store.add_answer(self.path[-1].id, answer))
 
 

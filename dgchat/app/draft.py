@@ -34,6 +34,7 @@ class Draft:
         trace: the steps.
         step: the newest one; None before the first, and between blocks.
         waiting: the block that did not settle and waits for a decision; None for none.
+        open: the number of the block that is being denoised, or waits; None between blocks.
         accepted, entropy: the share of positions accepted, and the mean entropy in nats, over the last steps.
         seconds: how long the steps took that have come; not all need come.
     """
@@ -56,6 +57,7 @@ class Draft:
         self.trace = trace
         self.step: Step | None = None
         self.waiting: Block | None = None
+        self.open: int | None = None
         self.done: Done | None = None
         self.accepted, self.entropy = Curve(), Curve()
         self.seconds = 0.0
@@ -73,12 +75,13 @@ class Draft:
                 self._blocks.take(event.block, event.tokens.tolist())
                 self._steps[event.block] = event.steps
                 self.waiting = event if event.waiting else None
+                self.open = event.block if event.waiting else None
                 self.step = None
             case Done():
                 self.done = event
 
     def _step(self, step: Step) -> None:
-        self.step, self.waiting = step, None
+        self.step, self.waiting, self.open = step, None, step.block
         self._steps[step.block] = step.step
         self._seen += 1
         self.seconds += step.seconds

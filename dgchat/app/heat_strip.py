@@ -54,7 +54,7 @@ class HeatStrip(Widget):
 
     def on_resize(self) -> None:
         """As many slices as there is room for now."""
-        if self._block is not None:
+        if self._block is not None and len(self._block):
             self.show(self._block, self._number)
 
     def restyle(self, styles: Styles) -> None:

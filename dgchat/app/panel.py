@@ -54,15 +54,13 @@ class Panel(Vertical):
         if self._outcome:
             self.outcome("")
 
-    def finish(self, done: Done, taken_back: int) -> None:
-        """The figures of an answer that is over."""
-        stats = done.stats
+    def finish(self, draft: Draft) -> None:
+        """The figures of a whole answer."""
         lines = [
-            notes.plural(stats.blocks, "block"),
-            notes.plural(sum(stats.steps_per_block), "step"),
-            f"{stats.tokens_per_forward:.1f} tokens a forward",
-            f"{stats.tokens_per_second:,.0f} tokens/s",
-            f"taken back {taken_back}",
+            notes.plural(len(draft.blocks), "block"),
+            notes.plural(draft.steps, "step"),
+            f"{draft.tokens_per_forward:.1f} tokens a forward",
+            f"{draft.tokens_per_second:,.0f} tokens/s",
         ]
         self.query_one("#figures", Static).update("\n".join(lines))
 

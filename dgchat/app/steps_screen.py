@@ -188,9 +188,7 @@ class StepsScreen(Sized[None]):
     def _is_over(self, player: Player) -> bool:
         """Whether nothing can be held any more in the block of a live canvas; says so."""
         draft = self._answering.draft if player.live and self._answering is not None else None
-        if draft is None or player.block not in draft.blocks or draft.waiting is not None:
-            return False
-        if draft.step is not None and draft.step.block == player.block:  # it goes on after its limit
+        if draft is None or player.block not in draft.blocks or player.block == draft.open:
             return False
         self.say(f"block {player.block} is written already; after the answer it can be changed in its steps")
         return True

@@ -89,8 +89,11 @@ class Resolving(Vertical):
         self.focus()
 
     def action_wait(self) -> None:
-        """Too soon: there is no candidate yet."""
-        self.say("no candidate yet; Esc stops the search")
+        """Too soon: there is no candidate yet. Out of the field and of the hold it leads as Esc does."""
+        if self.frozen or self.query_one(Input).display:
+            self.action_leave()
+        else:
+            self.say("no candidate yet; Esc stops the search")
 
     def action_leave(self) -> None:
         """Out of the field, of the hold, and then of the rewrite."""

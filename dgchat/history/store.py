@@ -132,9 +132,11 @@ class Store:
         The chat as it stands then ends in the question.
 
         Raises:
-            LookupError: no such conversation, or `parent` is no message of it.
+            LookupError: no such conversation, or a deleted one, or `parent` is no message of it.
         """
         with self._transaction():
+            if conversation is not None and not self._is_listed(conversation):
+                raise LookupError(f"conversation {conversation} is deleted")
             if conversation is None:
                 now = time.time()
                 row = self._db.execute(
@@ -149,6 +151,10 @@ class Store:
             )
             return self.message(question.id)
 
+    def _is_listed(self, conversation: int) -> bool:
+        there = self._db.execute("SELECT 1 FROM conversations WHERE id = ? AND deleted IS NULL", (conversation,))
+        return there.fetchone() is not None
+
     def add_answer(self, parent: int, answer: NewAnswer) -> Message:
         """Keeps an answer to the question `parent`, and its trace; the chat as it stands then ends in it.
 
@@ -162,9 +168,7 @@ class Store:
             return self._add(row[0], parent, "assistant", answer)
 
     def _add(self, conversation: int, parent: int | None, role: Role, said: NewAnswer) -> Message:
-        there = self._db.execute("SELECT 1 FROM conversations WHERE id = ? AND deleted IS NULL", (conversation,))
-        if there.fetchone() is None:
-            raise LookupError(f"no conversation {conversation}")
+        self.conversation(conversation)
         known = self._db.execute("SELECT 1 FROM messages WHERE (conversation, id) = (?, ?)", (conversation, parent))
         if parent is not None and known.fetchone() is None:
             raise LookupError(f"no message {parent} in conversation {conversation}")

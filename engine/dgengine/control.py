@@ -66,7 +66,7 @@ class Control:
             self._changed.notify_all()
 
     def pause(self) -> None:
-        """Holds the answer before its next step, or the end of its block, until `resume` or `cancel`."""
+        """Holds what is denoised before its next step, and an answer before the end of a block, until `resume`."""
         with self._changed:
             self._paused = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,38 @@ def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
               enumerate(draw_turn(rng, held_out=True) for _ in range(40))]  # fmt: skip
     wrong = [(item.task, item.reason) for item in judged if item.reason]
     assert len(wrong) <= 10, wrong
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ("Sort these words: pear, apple, fig.", r"apple, fig, pear\."),
+        ("pear, apple, fig\n\nSort these words", r"apple, fig, pear\."),  # as piped text comes
+        ("Sort these numbers: 9, 3, 12, 7.", r"3, 7, 9, 12\."),
+        ("Sort these words: acorn, zebra, quilt.", r".*do not know all of these words.*"),
+        ("What is 3 - 8?", r".*too hard for me.*"),
+        ("What is 12 plus 5?", r"12 \+ 5 = 17\."),
+    ],
+)
+def test_what_people_try_first(engine: Engine, prompt: str, wanted: str) -> None:
+    messages = [{"role": "user", "content": prompt}]
+    given = [answer(engine, messages, seed).text.strip() for seed in range(3)]
+    assert sum(re.fullmatch(wanted, text) is not None for text in given) >= 2, given
+
+
+def test_most_follow_ups_are_answered_right(engine: Engine) -> None:
+    rng = random.Random(79)
+    judged = []
+    for seed in range(8):
+        turn = TASKS[("sum", "sort_words", "story", "code")[seed % 4]].sample(rng, False)
+        follow_up = TASKS[turn.task].follow_up
+        assert follow_up is not None
+        second = follow_up(rng, turn, False)
+        if second is not None:
+            messages = [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": turn.answer}]
+            judged.append(judge(second, answer(engine, [*messages, {"role": "user", "content": second.prompt}], seed)))
+    wrong = [(item.prompt, item.text, item.reason) for item in judged if item.reason]
+    assert len(judged) >= 6 and len(wrong) <= 2, wrong
 
 
 def test_closed_holes_are_mostly_filled_exactly(engine: Engine) -> None:

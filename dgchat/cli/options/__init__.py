@@ -1,7 +1,7 @@
 """The options of the command line, a module a family. Imports nothing heavy.
 
-Each has `OPTIONS`, `ONLY` (the names of those, or where each belongs) and `check`, which refuses them where they mean
-nothing. An option that is not given is None, or () where it may be given several times.
+Each has `OPTIONS`; most have `ONLY` (the names of those, or where each belongs), and `check`, which refuses them where
+they mean nothing. An option that is not given is None, or () where it may be given several times.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ class _Witness(LogitsProcessor):
         logits = scores[0] / temperature
         if not bool(torch.isfinite(logits).all()):
             raise NumericsError(
-                "The model gave NaN or infinity: the weights may be damaged, or overflow at this precision; try "
-                "precision='float32'."
+                "The model gave NaN or infinity: the weights may be damaged, or overflow at this precision; float32 "
+                "may help."
             )
         entropy = reference_entropy(logits)
         top = None

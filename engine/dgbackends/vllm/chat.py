@@ -120,6 +120,6 @@ def fitted(
     if len(ids) > room:
         raise PromptTooLongError(
             f"The message of {len(ids):,} tokens does not fit the {room:,} that the context has for it: shorten it, or "
-            "lower max_new_tokens."
+            "ask for fewer tokens."
         )
     return ids, kept(start), start - head

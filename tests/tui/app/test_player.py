@@ -207,6 +207,7 @@ async def test_in_a_block_that_is_written_nothing_can_be_held_and_that_is_said()
         await until(pilot, lambda: "block 1 is written already" in status(app))
         assert "pinned" not in shown_steps(app)
         player(app)._cursor = 2
+        screen(app).say("")
         await pilot.press("enter", *"thirty", "enter")
         await until(pilot, lambda: "block 1 is written already" in status(app))
         assert "pinned" not in shown_steps(app)

@@ -99,6 +99,7 @@ def test_piped_text_is_context(asked: list[Request], monkeypatch: pytest.MonkeyP
 def test_alone_on_a_terminal_it_is_a_chat(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Pipe(tty=True))
     monkeypatch.setattr("sys.stdout", Pipe(tty=True))
+    monkeypatch.setenv("TERM", "xterm-256color")
     assert cli.run(["--seed", "3"]) == 0
     assert cli.run(["history", "resume", "12"]) == 0
     assert [(chosen.seed, resume) for chosen, resume in asked] == [(3, None), (None, 12)]
