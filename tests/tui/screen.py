@@ -76,8 +76,8 @@ class Screen:
         elif letter == "H":
             self._row = self._column = 0
         elif letter == "J":
-            if self._row == self._column == 0 and not self.alternate and any(self._rows):
-                self.history += self._rows  # as tmux does when all of the screen is cleared from its corner
+            if self._row == self._column == 0 and self.columns > 1 and not self.alternate and any(self._rows):
+                self.history += self._rows  # as tmux does when all is cleared from the corner
             self._rows[self._row] = self._rows[self._row][: self._column]
             del self._rows[self._row + 1 :]
         elif letter == "K":

@@ -57,25 +57,6 @@ def test_a_block_that_comes_again_replaces_itself() -> None:
     assert sample_of("short", [(1.0, block(1, 5)), (2.0, block(1, 6, 7))]).ids == (6, 7)
 
 
-class Noting(FakeEngine):
-    """Keeps what is asked of its sessions."""
-
-    def __init__(self, *answers: str, **options: Any) -> None:
-        super().__init__(*answers, **options)
-        self.samplings: list[Any] = []
-
-    def session(self) -> Any:
-        made = super().session()
-        generate = made.generate
-
-        def noting(ids: Sequence[int], sampling: Any = None, control: Any = None) -> Any:
-            self.samplings.append(sampling)
-            return generate(ids, sampling, control)
-
-        made.generate = noting  # type: ignore[method-assign]
-        return made
-
-
 def measured(engine: FakeEngine, plan: Plan) -> tuple[Measured, list[tuple[str, float]]]:
     told: list[tuple[str, float]] = []
     ticks = iter(range(10**9))
@@ -84,12 +65,12 @@ def measured(engine: FakeEngine, plan: Plan) -> tuple[Measured, list[tuple[str, 
 
 
 def test_every_prompt_is_asked_in_a_conversation_of_its_own() -> None:
-    engine = Noting("One two three.", canvas=4, steps=3)
+    engine = FakeEngine("One two three.", canvas=4, steps=3)
     found, told = measured(engine, Plan(repeat=2, seed=5))
     assert [[sample.prompt for sample in samples] for samples in found.rounds] == [[p.name for p in PROMPTS]] * 2
     assert engine.sessions == 2 + 2 * len(PROMPTS)
     assert len(found.second_turns) == 2 and None not in found.second_turns
-    assert [sampling.seed for sampling in engine.samplings] == [5] + [5] * 5 + [6] * 5
+    assert [sampling.seed for sampling in engine.samplings if sampling] == [5] + [5] * 5 + [6] * 5
     assert [what for what, _ in told[:3]] == ["warming up", "measuring short, 1 of 2", "measuring story, 1 of 2"]
     assert told[0][1] == 0.0 and all(a < b < 1 for (_, a), (_, b) in pairwise(told))
     second = engine.asked[-1]
@@ -103,19 +84,21 @@ def test_quick_asks_little() -> None:
 
 
 def test_limits_reach_the_engine() -> None:
-    engine = Noting("One.")
+    engine = FakeEngine("One.")
     measured(engine, Plan(quick=True, repeat=1, max_tokens=9, steps=4))
-    assert {sampling.max_new_tokens for sampling in engine.samplings} == {1, 9}
-    assert {sampling.max_denoising_steps for sampling in engine.samplings} == {4}
+    assert {sampling.max_new_tokens for sampling in engine.samplings if sampling} == {1, 9}
+    assert {sampling.max_denoising_steps for sampling in engine.samplings if sampling} == {4}
 
 
 def test_what_an_engine_cannot_do_is_not_asked_of_it() -> None:
-    class Server(Noting):
+    class Server(FakeEngine):
         capabilities = Capabilities(steps=False, seeds=False, drafts=False, why_not={"drafts": "No steps."})
 
     engine = Server("One.")
     measured(engine, Plan(quick=True, repeat=1, steps=4))
-    assert {(sampling.seed, sampling.max_denoising_steps) for sampling in engine.samplings} == {(None, None)}
+    assert {(sampling.seed, sampling.max_denoising_steps) for sampling in engine.samplings if sampling} == {
+        (None, None)
+    }
 
 
 def test_the_long_prompt_is_made_to_fit() -> None:
