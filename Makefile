@@ -9,7 +9,7 @@ VENV ?= .venv
 PROMPT ?= Tell me a story about a fox and a lantern.
 PYTEST_ARGS ?=
 PICTURE_PROMPT ?= Tell me a story about a fox and a lantern.
-PICTURE_SEED ?= 4
+PICTURE_SEED ?= 7
 GPU_PYTHON ?= python3
 
 # One release of torch that every platform has. The package itself accepts the range in pyproject.toml.
