@@ -354,8 +354,9 @@ class ChatScreen(ReadingScreen):
                 await answering.widget.remove()
         if reason not in ("cancelled", "failed") and answering.draft.steps:
             self.panel.finish(answering.draft)
-        self.panel.outcome(end_note(answering.draft.done, answering.draft, reason).partition(" · ")[0])
-        self.say(end_note(answering.draft.done, answering.draft, reason))
+        note = end_note(answering.draft.done, answering.draft, reason)
+        self.panel.outcome(note.partition(" · ")[0])
+        self.say(note)
         self._title()
 
     def keep(self) -> None:

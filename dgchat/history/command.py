@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from dgchat.exits import Exit, Failure
+from dgchat.exits import Exit, Failure, complain
 from dgchat.export.formats import FORMATS as TRACE_FORMATS
 from dgchat.history.export import FORMATS, conversation_dict, export, hit_dict, timestamp
 from dgchat.history.opening import open_history
@@ -37,7 +37,7 @@ def history(words: Sequence[str], as_json: bool, out: TextIO | None = None, want
     out = out or sys.stdout
     opened = open_history(history_file())
     if opened.remark:
-        sys.stderr.write(f"dgchat: {clean_line(opened.remark)}\n")
+        complain(opened.remark)
     with opened.store as store:
         purge(store, copies_beside(store))
         command, *rest = list(words) or ["list"]
@@ -85,7 +85,7 @@ def _list(store: Store, as_json: bool, out: TextIO) -> None:
     for chat in chats:
         out.write(f"{chat.id:>{width}}  {timestamp(chat.updated)}  {clean_line(chat.title)}\n")
     if not chats:
-        sys.stderr.write("dgchat: There are no chats yet.\n")
+        complain("There are no chats yet.")
 
 
 def _search(store: Store, words: str, as_json: bool, out: TextIO) -> Exit:
@@ -98,7 +98,7 @@ def _search(store: Store, words: str, as_json: bool, out: TextIO) -> Exit:
         head = f"{chat.id}  {timestamp(chat.updated)}  {clean_line(chat.title)}"
         out.write(f"{_bold(head, out)}\n    {_marked(hit.excerpt, out)}\n")
     if not hits:
-        sys.stderr.write(clean_line(f"dgchat: No chat has {words!r} in it.") + "\n")
+        complain(f"No chat has {words!r} in it.")
     return Exit.FINE
 
 
@@ -131,7 +131,7 @@ def _delete(store: Store, chat: int, rest: str) -> None:
     if rest:
         raise click.UsageError("dgchat history delete takes one id.")
     store.delete(chat)
-    sys.stderr.write(f"dgchat: Deleted; dgchat history restore {chat} brings it back within a day.\n")
+    complain(f"Deleted; dgchat history restore {chat} brings it back within a day.")
 
 
 def _restore(store: Store, chat: int, rest: str) -> None:

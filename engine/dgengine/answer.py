@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dgengine import prompts
 from dgengine.chat import EncodedChat
 from dgengine.control import Control
-from dgengine.errors import NumericsError
+from dgengine.errors import NumericsError, not_finite
 from dgengine.events import Block, Done, Event, Notice, Prefill, Reason, Step
 from dgengine.sampler import with_pins
 from dgengine.sampling import ResolvedSampling
@@ -163,10 +163,7 @@ class BlockRun:
             draft, seconds = self._stepper.advance(pins, self._limit)
         except NumericsError as error:
             self._answer.session.reset()
-            raise NumericsError(
-                f"The model gave NaN or infinity at block {self._number}, step {self._stepper.steps}: "
-                "the weights may be damaged, or overflow at this precision; float32 may help."
-            ) from error
+            raise not_finite(f"block {self._number}, step {self._stepper.steps}") from error
         self._recorder.add_step(self._number, seconds)
         return Step(self._number, self._stepper.steps, seconds=seconds, **draft._asdict())
 

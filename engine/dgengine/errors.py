@@ -71,6 +71,15 @@ class NumericsError(EngineError):
     """The model's output holds NaN or infinity."""
 
 
+def not_finite(where: str = "") -> NumericsError:
+    """The error for NaN or infinity in the logits; `where`: such as "step 3 of an infill"."""
+    at = f" at {where}" if where else ""
+    return NumericsError(
+        f"The model gave NaN or infinity{at}: the weights may be damaged, or overflow at this precision; "
+        "float32 may help."
+    )
+
+
 class SessionBusyError(EngineError):
     """A session was asked for a second answer while the first is still being written."""
 

@@ -100,7 +100,16 @@ class FakeEngine:
         samplings: how each answer was to be sampled.
     """
 
-    def __init__(self, *answers: str, canvas: int = 32, steps: int = 6, delay: float = 0.0, name: str = "fake") -> None:
+    def __init__(
+        self,
+        *answers: str,
+        canvas: int = 32,
+        steps: int = 6,
+        delay: float = 0.0,
+        name: str = "fake",
+        stepwise: bool = False,
+    ) -> None:
+        """`stepwise`: it makes no step before it is permitted to."""
         self.info = FakeInfo(name=name, canvas_length=canvas)
         self.generation_config: dict[str, Any] = {}
         self.eos_ids = frozenset({EOS})
@@ -114,7 +123,7 @@ class FakeEngine:
         self.stuck = 0
         self.unsettled: set[int] = set()
         self.extensions: list[int] = []
-        self.permits: threading.Semaphore | None = None
+        self.permits = threading.Semaphore(0) if stepwise else None
         self.thinks = False
         self.sees = False
         self.rewrites = ["a silver bell", "nothing", "one old wooden kite"]
@@ -163,6 +172,11 @@ class FakeEngine:
 
     def next_answer(self) -> str:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    def permit(self, steps: int = 1) -> None:
+        """Lets one that goes step by step make so many more, the ends of blocks counted as well."""
+        assert self.permits is not None
+        self.permits.release(steps)
 
     def wait(self, control: Control) -> None:
         """Until the next step, or the end of the block, may be made."""

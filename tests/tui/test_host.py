@@ -337,14 +337,13 @@ def test_a_rewrite_has_its_own_mailbox_and_its_own_session() -> None:
 
 
 def test_a_rewrite_is_stopped_held_and_steered() -> None:
-    engine = FakeEngine(steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(steps=4, stepwise=True)
     driver = Driver(engine)
     _, outlet, mail = rewritten(driver)
-    engine.permits.release()
+    engine.permit()
     wait_for(outlet, mail, Step)
     driver.host.pin(4, engine.vocabulary.encode(" owl")[0], 1)
-    engine.permits.release(10)
+    engine.permit(10)
     found = [post.event for post in wait_for(outlet, mail, Done) if isinstance(post, Answered)]
     assert any(isinstance(event, Candidate) and "owl" in event.text for event in found)
     engine.permits = threading.Semaphore(0)

@@ -18,7 +18,7 @@ from dgbackends.inversion import Emit, generated
 from dgbackends.local import LocalSession
 from dgbackends.narration import Narration, View
 from dgengine.control import Control
-from dgengine.errors import NumericsError, SamplingError
+from dgengine.errors import SamplingError, not_finite
 from dgengine.events import Event
 from dgengine.sampler import accept, reference_entropy
 from dgengine.sampling import ResolvedSampling
@@ -171,10 +171,7 @@ class _Witness(LogitsProcessor):
         temperature = asked.t_min + (asked.t_max - asked.t_min) * (cur_step / asked.max_denoising_steps)
         logits = scores[0] / temperature
         if not bool(torch.isfinite(logits).all()):
-            raise NumericsError(
-                "The model gave NaN or infinity: the weights may be damaged, or overflow at this precision; float32 "
-                "may help."
-            )
+            raise not_finite()
         entropy = reference_entropy(logits)
         top = None
         if asked.trace_top_k:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from dgengine.events import Candidate
 from dgengine.infill import ranking
@@ -17,6 +17,9 @@ from dgengine.infill.seams import said_twice
 if TYPE_CHECKING:
     from dgengine.chat import ChatTokenizer
     from dgengine.session import Session
+
+# A candidate's last canvas, and what stands in each of the group's openings now.
+Filled: TypeAlias = tuple[HoleCanvas, tuple[tuple[int, ...], ...]]
 
 
 @dataclass(slots=True)
@@ -101,9 +104,7 @@ class Judge:
         self._codec = codec
         self._canvas: int = session.model.config.canvas_length
 
-    def ranked(
-        self, group: Group, filled: Sequence[tuple[HoleCanvas, tuple[tuple[int, ...], ...]]], count: int
-    ) -> list[Outcome]:
+    def ranked(self, group: Group, filled: Sequence[Filled], count: int) -> list[Outcome]:
         """The best different ones, those that join first; the text as it was only for want of another."""
         outcomes = [self.outcome(group, self._written(group, canvas, tokens)) for canvas, tokens in filled]
         outcomes.sort(key=lambda outcome: (not outcome.joins, -outcome.score))

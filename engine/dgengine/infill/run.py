@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from dgengine.answer import CHUNK
 from dgengine.control import Control
@@ -13,7 +13,7 @@ from dgengine.events import Done, Event, Hole, Prefill
 from dgengine.infill.canvas import HoleCanvas
 from dgengine.infill.layout import kept_before, lay_out, most_open, open_layout
 from dgengine.infill.lengths import pool
-from dgengine.infill.outcome import Judge, Outcome, Written
+from dgengine.infill.outcome import Filled, Judge, Outcome, Written
 from dgengine.infill.passage import Opening, Passage
 from dgengine.infill.planning import NO_LIMIT, Group, Planner
 from dgengine.infill.request import InfillRequest, splice
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 FINISHED: Final = 8  # candidates that are finished at least; the others are given up after their first step
 _SPLICED_CANVASES: Final = 2  # that a free rewrite may take beyond the length of what it replaces
 _SPLICED: Final = -1  # the candidate number of a free rewrite
-
-# A candidate's last canvas, and what stands in each of the group's openings now.
-_Filled: TypeAlias = tuple[HoleCanvas, tuple[tuple[int, ...], ...]]
 
 
 class Infill:
@@ -131,7 +128,7 @@ class Infill:
 
     # both sides pinned
 
-    def _pinned(self, group: Group, count: int) -> Generator[Event, None, list[_Filled]]:
+    def _pinned(self, group: Group, count: int) -> Generator[Event, None, list[Filled]]:
         passage = group.passage
         most = most_open(passage, self._canvas)
         present = [opening.length for opening in passage.openings]
@@ -169,9 +166,9 @@ class Infill:
 
     # a hole longer than a canvas
 
-    def _in_stretches(self, group: Group, lengths: Sequence[int], most: int) -> Generator[Event, None, list[_Filled]]:
+    def _in_stretches(self, group: Group, lengths: Sequence[int], most: int) -> Generator[Event, None, list[Filled]]:
         """Candidates one after another, each from left to right: open canvases, then one with what follows pinned."""
-        filled: list[_Filled] = []
+        filled: list[Filled] = []
         for length in dict.fromkeys(lengths):
             filled += yield from self._one_in_stretches(group, length, most)
             self._rewind(group.prompt)
@@ -179,7 +176,7 @@ class Infill:
                 break
         return filled
 
-    def _one_in_stretches(self, group: Group, length: int, most: int) -> Generator[Event, None, list[_Filled]]:
+    def _one_in_stretches(self, group: Group, length: int, most: int) -> Generator[Event, None, list[Filled]]:
         """One candidate; none where it is cancelled."""
         candidate = self._canvases.new_candidate()
         passage = group.passage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from torch import Tensor
 
 from dgengine.control import Control
-from dgengine.errors import NumericsError
+from dgengine.errors import NumericsError, not_finite
 from dgengine.events import Block, Event, Step
 from dgengine.infill.canvas import HoleCanvas
 from dgengine.infill.layout import Layout
@@ -120,10 +120,7 @@ class SideBySide:
             step = canvas.step(logits, 0.0)
         except NumericsError as error:
             self._session.reset()
-            raise NumericsError(
-                f"The model gave NaN or infinity at step {canvas.sampler.steps} of an infill: the weights may be "
-                "damaged, or overflow at this precision; float32 may help."
-            ) from error
+            raise not_finite(f"step {canvas.sampler.steps} of an infill") from error
         seconds = shared + time.perf_counter() - start
         canvas.seconds += seconds
         self._recorder.add_step(canvas.block, seconds)

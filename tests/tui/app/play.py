@@ -107,16 +107,14 @@ async def answered(pilot: Player) -> None:
 
 async def step_to(pilot: Player, engine: FakeEngine, block: int, step: int, steps: int = 1) -> None:
     """Lets an engine with permits make `steps` more steps, up to `step` of `block`, each of which is seen."""
-    assert engine.permits is not None
     for number in range(step - steps + 1, step + 1):
-        engine.permits.release()
+        engine.permit()
         await until(pilot, lambda number=number: f"block {block}, step {number} of" in status(pilot.app))  # type: ignore[misc]
 
 
 async def end_block(pilot: Player, engine: FakeEngine, block: int) -> None:
     """Lets an engine with permits end a block, which is not the last one."""
-    assert engine.permits is not None
-    engine.permits.release()
+    engine.permit()
     await until(pilot, lambda: f"block {block} settled" in status(pilot.app))
 
 

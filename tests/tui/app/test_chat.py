@@ -168,8 +168,7 @@ def test_no_color_asks_for_marks(monkeypatch: pytest.MonkeyPatch, value: str) ->
 
 async def test_without_colour_the_looks_are_told_apart_by_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    engine = FakeEngine("One two three four five six seven eight", canvas=16, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six seven eight", canvas=16, steps=8, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 30)) as pilot:
         await say(pilot, "Count")
@@ -182,7 +181,7 @@ async def test_without_colour_the_looks_are_told_apart_by_marks(monkeypatch: pyt
         colors = {segment.style.color for segment in view.render_line(0) if segment.style is not None}
         assert len(colors) == 1
         assert "·text·" in shown(app) and "~text~" in shown(app)
-        engine.permits.release(20)
+        engine.permit(20)
         await answered(pilot)
         assert transcript(app)[1] == "One two three four five six seven eight"
 

@@ -87,8 +87,9 @@ async def test_one_answer_at_a_time() -> None:
 
 
 async def test_the_canvas_resolves_in_place_and_becomes_markdown() -> None:
-    engine = FakeEngine("# A title\n\nSome *words*, and\n\n```python\nprint(1)\n```\n", canvas=64, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(
+        "# A title\n\nSome *words*, and\n\n```python\nprint(1)\n```\n", canvas=64, steps=8, stepwise=True
+    )
     app = app_of(engine, watch=True)
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "A story")
@@ -97,7 +98,7 @@ async def test_the_canvas_resolves_in_place_and_becomes_markdown() -> None:
         assert any(sign in early for sign in "░▒") and screen(app).query(Stage)
         await step_to(pilot, engine, 1, 6, 4)
         assert "# A title" in transcript(app)[1]
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         await until(pilot, lambda: screen(app).query("MarkdownFence"))
         final = transcript(app)[1]
@@ -106,8 +107,7 @@ async def test_the_canvas_resolves_in_place_and_becomes_markdown() -> None:
 
 
 async def test_the_canvas_goes_on_behind_the_blocks_that_have_ended() -> None:
-    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "Count")
@@ -115,14 +115,13 @@ async def test_the_canvas_goes_on_behind_the_blocks_that_have_ended() -> None:
         await end_block(pilot, engine, 1)
         await step_to(pilot, engine, 2, 4, 4)
         assert transcript(app)[1] == "One two three four five six seven eight"
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         assert transcript(app)[1] == "One two three four five six seven eight"
 
 
 async def test_without_watching_a_block_appears_when_it_has_ended() -> None:
-    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4, stepwise=True)
     app = app_of(engine)
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "Count")
@@ -133,13 +132,12 @@ async def test_without_watching_a_block_appears_when_it_has_ended() -> None:
         await end_block(pilot, engine, 1)
         await step_to(pilot, engine, 2, 1)
         assert transcript(app)[1] == "One two three four"
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
 
 
 async def test_f2_turns_the_canvas_on_and_off_in_the_middle_of_an_answer_and_is_remembered() -> None:
-    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six seven eight", canvas=4, steps=4, stepwise=True)
     app = app_of(engine, watch=None)
     async with app.run_test(size=NARROW) as pilot:
         await say(pilot, "Count")
@@ -155,7 +153,7 @@ async def test_f2_turns_the_canvas_on_and_off_in_the_middle_of_an_answer_and_is_
         await pilot.press("f2")
         assert not screen(app).query(Stage) and transcript(app)[1] == "One two three four"
         await pilot.press("f2")
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         assert transcript(app)[1] == "One two three four five six seven eight"
     assert app_of(engine, watch=None).settings.watch is True
@@ -187,8 +185,7 @@ async def test_escape_stops_and_what_stands_is_kept() -> None:
 
 
 async def test_of_a_canvas_that_is_stopped_the_beginning_that_was_accepted_stays() -> None:
-    engine = FakeEngine(LONG, canvas=16, steps=10)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(LONG, canvas=16, steps=10, stepwise=True)
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "A story")
@@ -385,8 +382,7 @@ async def test_any_script_at_any_size(size: tuple[int, int], watch: bool) -> Non
 
 
 async def test_a_window_may_change_its_size_while_the_canvas_stands_there() -> None:
-    engine = FakeEngine(LONG, canvas=64, steps=6)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(LONG, canvas=64, steps=6, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "A story")
@@ -401,6 +397,6 @@ async def test_a_window_may_change_its_size_while_the_canvas_stands_there() -> N
             rows = transcript(app)[1].splitlines()
             assert max(map(len, rows)) <= view.size.width
         assert len(rows) == len(wide.splitlines())
-        engine.permits.release(1000)
+        engine.permit(1000)
         await answered(pilot)
         assert transcript(app)[1].split() == LONG.split()

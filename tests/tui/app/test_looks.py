@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from textual.widgets import OptionList
 
@@ -45,8 +43,9 @@ def same_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("theme", THEMES)
 async def test_a_canvas_that_is_being_denoised(theme: str) -> None:
-    engine = FakeEngine("Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=48, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(
+        "Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=48, steps=8, stepwise=True
+    )
     app = app_of(engine, watch=True, theme=theme)
     async with app.run_test(size=(110, 30)) as pilot:
         await ready(pilot)
@@ -59,14 +58,13 @@ async def test_a_canvas_that_is_being_denoised(theme: str) -> None:
 
 @pytest.mark.parametrize("theme", THEMES)
 async def test_an_answer_that_has_settled(theme: str) -> None:
-    engine = FakeEngine(ANSWER, canvas=96, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(ANSWER, canvas=96, steps=4, stepwise=True)
     app = app_of(engine, theme=theme)
     async with app.run_test(size=(80, 28)) as pilot:
         await ready(pilot)
         await say(pilot, "What is a fox?")
         await step_to(pilot, engine, 1, 4, 4)
-        engine.permits.release()
+        engine.permit()
         await answered(pilot)
         await until(pilot, lambda: screen(app).query("MarkdownFence"))
         await check(pilot, f"answer-{theme}")
@@ -88,8 +86,9 @@ async def test_the_steps_of_an_answer_with_a_card_about_a_token(theme: str) -> N
 
 @pytest.mark.parametrize("theme", THEMES)
 async def test_a_frozen_canvas_with_a_held_token(theme: str) -> None:
-    engine = FakeEngine("Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=48, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(
+        "Once there was a quiet fox, and it found a lantern in the river. " * 2, canvas=48, steps=8, stepwise=True
+    )
     app = app_of(engine, watch=True, theme=theme)
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)

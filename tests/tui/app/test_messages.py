@@ -199,7 +199,7 @@ async def test_a_thought_is_folded_while_it_is_being_written_and_unfolds_by_key(
         assert "One two three four five" in shown(app)
         await step_to(pilot, engine, 3, 2, 2)
         assert ".⟨answer⟩Six seven" in shown(app)  # a canvas that holds both
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         assert folded(app) == [("thought: 5 words", "One two three four five.")]
         assert "One two three four five." in shown(app)  # it stays as the user has left it

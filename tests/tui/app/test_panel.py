@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -23,8 +22,7 @@ def of(app: Any, name: str) -> str:
 
 
 async def test_it_shows_the_figures_of_each_step() -> None:
-    engine = FakeEngine("One two three four five six", canvas=8, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six", canvas=8, steps=4, stepwise=True)
     app = app_of(engine, watch=True, steps=9)
     async with app.run_test(size=WIDE) as pilot:
         await say(pilot, "Count")
@@ -37,7 +35,7 @@ async def test_it_shows_the_figures_of_each_step() -> None:
         assert lines[5] == f"{accepted / 0.003:,.0f} tokens/s" and int(lines[6].removeprefix("taken back ")) > 0
         curve = screen(app).query_one("#entropy-curve", Sparkline).data
         assert curve is not None and len(curve) == 4 and curve[1] > curve[3]
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         assert of(app, "outcome") == "converged in 4 steps"
 
@@ -103,8 +101,7 @@ async def test_f3_and_colors_change_what_the_colours_tell() -> None:
 
 
 async def test_the_canvas_is_drawn_anew_in_other_colours() -> None:
-    engine = FakeEngine("One two three four five six seven", canvas=8, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("One two three four five six seven", canvas=8, steps=8, stepwise=True)
     app = app_of(engine, watch=True, theme="night")
     async with app.run_test(size=WIDE) as pilot:
         await say(pilot, "Count")
@@ -119,7 +116,7 @@ async def test_the_canvas_is_drawn_anew_in_other_colours() -> None:
         app.show_theme("day")
         await pilot.pause()
         assert [str(segment.style) for strip in canvas(app) for segment in strip] != before
-        engine.permits.release(10)
+        engine.permit(10)
         await until(pilot, lambda: "converged" in status(app))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -133,13 +132,11 @@ async def test_a_cursor_walks_over_tokens_and_tells_about_them() -> None:
 
 
 async def test_a_live_answer_is_looked_back_into_while_it_goes_on() -> None:
-    engine = FakeEngine(TEXT, canvas=16, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(TEXT, canvas=16, steps=8, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "Count")
-        for step in range(1, 5):
-            await step_to(pilot, engine, 1, step)
+        await step_to(pilot, engine, 1, 4, 4)
         await pilot.press("alt+up", "left", "left")
         assert "step 2/4" in shown_steps(app) and not player(app).following
         looked_at = canvas(app)
@@ -149,7 +146,7 @@ async def test_a_live_answer_is_looked_back_into_while_it_goes_on() -> None:
         assert "step 5/5" in shown_steps(app) and "● live" in shown_steps(app)
         await step_to(pilot, engine, 1, 6)
         assert "step 6/6" in shown_steps(app)
-        engine.permits.release(10)
+        engine.permit(10)
         await answered(pilot)
         assert transcript(app)[1] != "" and not player(app).live
         await pilot.press("escape")
@@ -166,13 +163,11 @@ async def test_steps_that_nobody_saw_are_in_the_trace() -> None:
 
 
 async def test_a_token_is_frozen_typed_anew_and_held() -> None:
-    engine = FakeEngine(TEXT, canvas=16, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(TEXT, canvas=16, steps=8, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "Count")
-        for step in range(1, 7):
-            await step_to(pilot, engine, 1, step)
+        await step_to(pilot, engine, 1, 6, 6)
         await pilot.press("alt+up", "space")
         assert "frozen" in shown_steps(app) and "frozen" in status(app)
         player(app)._cursor = 2
@@ -185,7 +180,7 @@ async def test_a_token_is_frozen_typed_anew_and_held() -> None:
         assert '" thirty"' in str(card(app)) and "pinned" in str(card(app))
         await pilot.press("space")
         assert not player(app).frozen
-        engine.permits.release(20)
+        engine.permit(20)
         await answered(pilot)
         await pilot.press("escape")
         await until(pilot, lambda: "steered by hand" in str(screen(app).query_one("StepsLine").render()))
@@ -195,13 +190,11 @@ async def test_a_token_is_frozen_typed_anew_and_held() -> None:
 
 
 async def test_in_a_block_that_is_written_nothing_can_be_held_and_that_is_said() -> None:
-    engine = FakeEngine(TEXT, canvas=8, steps=4)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(TEXT, canvas=8, steps=4, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "Count")
-        for step in range(1, 5):
-            await step_to(pilot, engine, 1, step)
+        await step_to(pilot, engine, 1, 4, 4)
         await end_block(pilot, engine, 1)
         await pilot.press("alt+up", "space", "p")
         await until(pilot, lambda: "block 1 is written already" in status(app))
@@ -212,19 +205,17 @@ async def test_in_a_block_that_is_written_nothing_can_be_held_and_that_is_said()
         await until(pilot, lambda: "block 1 is written already" in status(app))
         assert "pinned" not in shown_steps(app)
         await pilot.press("space")
-        engine.permits.release(20)
+        engine.permit(20)
         await answered(pilot)
         assert answers(app)[0].text == TEXT and not last_trace().about.steered
 
 
 async def test_a_held_token_is_freed_again() -> None:
-    engine = FakeEngine(TEXT, canvas=16, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(TEXT, canvas=16, steps=8, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "Count")
-        for step in range(1, 4):
-            await step_to(pilot, engine, 1, step)
+        await step_to(pilot, engine, 1, 3, 3)
         await pilot.press("alt+up", "space", "p")
         await until(pilot, lambda: "held" in status(app))
         assert "1 pinned" in shown_steps(app)
@@ -232,7 +223,7 @@ async def test_a_held_token_is_freed_again() -> None:
         await until(pilot, lambda: "free again" in status(app))
         assert "pinned" not in shown_steps(app) and "▎" not in canvas(app)
         await pilot.press("space")
-        engine.permits.release(20)
+        engine.permit(20)
         await answered(pilot)
     assert not last_trace().about.steered
 
@@ -258,8 +249,7 @@ async def test_a_finished_answer_forms_anew_around_what_is_held_as_a_branch() ->
 
 
 async def test_a_text_that_does_not_fit_says_so() -> None:
-    engine = FakeEngine(TEXT, canvas=16, steps=8)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(TEXT, canvas=16, steps=8, stepwise=True)
     app = app_of(engine, watch=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await say(pilot, "Count")
@@ -269,7 +259,7 @@ async def test_a_text_that_does_not_fit_says_so() -> None:
         await pilot.press("enter", *"a b c", "enter")
         await until(pilot, lambda: "takes 3 tokens" in status(app))
         await pilot.press("escape", "escape")
-        engine.permits.release(20)
+        engine.permit(20)
         await answered(pilot)
 
 

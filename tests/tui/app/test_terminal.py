@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,21 +79,20 @@ async def test_steps_wait_for_a_slow_terminal_and_keys_do_not(monkeypatch: pytes
     slow = [False]
     monkeypatch.setattr(chat_screen, "behind", lambda: slow[0])
     monkeypatch.setattr(chat_screen, "_MOST_BEHIND", 1000.0)
-    engine = FakeEngine("Hello there.")
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine("Hello there.", stepwise=True)
     app = app_of(engine)
     async with app.run_test() as pilot:
         await say(pilot, "Hello?")
         await step_to(pilot, engine, 1, 2, 2)
         slow[0] = True
-        engine.permits.release()
+        engine.permit()
         await pilot.press("k")
         await until(pilot, lambda: "› k" in shown(app) or app.chat.composer.text == "k")
         await pilot.pause(0.3)
         assert "step 3 of" not in shown(app)
         slow[0] = False
         await until(pilot, lambda: "step 3 of" in shown(app))
-        engine.permits.release(1000)
+        engine.permit(1000)
 
 
 async def test_a_terminal_that_takes_nothing_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from textual import events
@@ -50,8 +49,7 @@ async def test_the_end_stays_in_sight_while_an_answer_grows() -> None:
 
 async def test_scrolling_up_lets_go_and_the_mark_leads_back() -> None:
     text = "\n\n".join(f"line {number}" for number in range(60))
-    engine = FakeEngine(text, canvas=60, steps=2)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(text, canvas=60, steps=2, stepwise=True)
     app = app_of(engine)
     async with app.run_test(size=SMALL) as pilot:
         await say(pilot, "Lines?")
@@ -68,7 +66,7 @@ async def test_scrolling_up_lets_go_and_the_mark_leads_back() -> None:
         assert "↓ more below" in shown(app)
         await pilot.click("#below")
         await until(pilot, lambda: at_end(app) and not below(app))
-        engine.permits.release(1000)
+        engine.permit(1000)
         await answered(pilot)
         await until(pilot, lambda: at_end(app))
         assert "line 59" in shown(app) and screen(app).transcript.follows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +50,7 @@ def editor_of(path: Path, engine: FakeEngine | BaseException | None = None, **fl
 
 def stepwise(*rewrites: str, steps: int = 6) -> FakeEngine:
     """An engine that makes a step when it is allowed to."""
-    engine = FakeEngine(steps=steps)
-    engine.permits = threading.Semaphore(0)
+    engine = FakeEngine(steps=steps, stepwise=True)
     engine.rewrites = list(rewrites) or ["noticed a silver bell under the bridge", "saw a kite", "heard a small song"]
     return engine
 
@@ -107,15 +105,13 @@ def title(app: Any) -> str:
 
 async def step(pilot: Player, engine: FakeEngine, number: int) -> None:
     """Lets an engine with permits make its next step, which has this number, and sees it."""
-    assert engine.permits is not None
-    engine.permits.release()
+    engine.permit()
     await until(pilot, lambda: progress(pilot.app).startswith(f"step {number} "))
 
 
 async def finish(pilot: Player, engine: FakeEngine) -> None:
     """Lets an engine with permits come to its candidates."""
-    assert engine.permits is not None
-    engine.permits.release(1000)
+    engine.permit(1000)
     await proposed(pilot)
 
 
