@@ -213,7 +213,9 @@ class ChatScreen(ReadingScreen):
         await self.run_action(f"screen.{command.action}{words_of}" if command.action != "quit" else "app.quit")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys for what the engine cannot do are not offered; the panel says why."""
+        """Keys for what the engine cannot do are not offered (the panel says why), nor one that the steps have too."""
+        if action == "stop" and self.in_steps:
+            return False
         return why_no_action(self._engine, action) is None
 
     @on(Command)
@@ -409,8 +411,8 @@ class ChatScreen(ReadingScreen):
 
     @in_turn
     async def action_stop(self) -> None:
-        """Out of here, nothing lost: completions, the steps of an answer, editing, the answer."""
-        if self.composer.close() or await self.leave_steps():
+        """Out of here, nothing lost: completions, editing, the answer."""
+        if self.composer.close():
             return
         if self._editing is not None:
             self._editing = None

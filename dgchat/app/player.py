@@ -29,7 +29,8 @@ from dgchat.app.player_messages import (
 )
 from dgchat.app.prose import Prose
 from dgchat.app.scrub_bar import Place, ScrubBar
-from dgchat.app.stage import Line, Stage
+from dgchat.app.stage import Stage, lines
+from dgchat.canvas.cursor import across, beside, first_undecided
 from dgchat.canvas.layout import Look, Span
 from dgchat.canvas.state import Canvas
 from dgchat.trace.playback import Playback
@@ -197,14 +198,7 @@ class Player(Vertical):
         stage = self.query_one(Stage)
         stage.display = True
         rows = canvas.rows(stage.room, self._drawing.marks, self._drawing.mode)
-        cursor = canvas.where(self._looked_at) if self._looked_at is not None else []
-        pinned = canvas.pinned_rows()
-        stage.draw(
-            [
-                Line(row, y in pinned, tuple((column, width) for line, column, width in cursor if line == y))
-                for y, row in enumerate(rows)
-            ]
-        )
+        stage.draw(lines(canvas, rows, self._looked_at))
 
     def _show_bar(self) -> None:
         bar = self.query_one(ScrubBar)
@@ -288,15 +282,11 @@ class Player(Vertical):
     async def freeze(self, hold: bool) -> None:
         """Holds the answer, with a cursor on its tokens, or lets it go on."""
         self.frozen = hold
-        self._cursor = self._first_undecided() if hold else None
+        step = self._playback.step
+        self._cursor = first_undecided(step.accepted, step.pinned) if hold else None
         self.post_message(PlayerFreeze(self, hold))
         self._show_tools()
         await self.draw()
-
-    def _first_undecided(self) -> int:
-        accepted = self._playback.step.accepted | self._playback.step.pinned
-        undecided = (~accepted).nonzero()[0]
-        return int(undecided[0]) if len(undecided) else 0
 
     def _play(self) -> None:
         self._playing = self.set_interval(1 / (_STEPS_A_SECOND * SPEEDS[self._speed]), self._tick)
@@ -338,12 +328,8 @@ class Player(Vertical):
 
     async def _walk(self, by: int) -> None:
         assert self._cursor is not None and self._canvas is not None  # there is a cursor only on a canvas
-        place = self._cursor + by
-        while 0 <= place < self._playback.block.length and not self._canvas.where(place):
-            place += by
-        if 0 <= place < self._playback.block.length:
-            self._cursor = place
-            await self.draw()
+        self._cursor = beside(self._canvas, self._cursor, by, self._playback.block.length)
+        await self.draw()
 
     async def action_row_up(self) -> None:
         """The token above."""
@@ -356,15 +342,8 @@ class Player(Vertical):
     async def _walk_row(self, by: int) -> None:
         if self._cursor is None or self._canvas is None:
             raise SkipAction
-        here = self._canvas.where(self._cursor)
-        if not here:
-            return
-        row, column, _ = here[0]
-        places = [self._canvas.place_at(row + by, near) for near in range(column, -1, -1)]
-        found = next((place for place in places if place is not None), None)
-        if found is not None:
-            self._cursor = found
-            await self.draw()
+        self._cursor = across(self._canvas, self._cursor, by)
+        await self.draw()
 
     @on(Stage.Pointed)
     async def pointed(self, pointed: Stage.Pointed) -> None:
@@ -414,7 +393,7 @@ class Player(Vertical):
         """Asks what is to stand at the cursor."""
         place = self._target()
         field = self.query_one(Input)
-        field.border_title = quoted(self.trace.pieces(self._playback.step.draft.tolist())[place])
+        field.border_title = quoted(self.piece(place))
         field.value, field.display = "", True
         field.focus()
 

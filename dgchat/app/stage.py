@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -16,6 +16,9 @@ from textual.widget import Widget
 
 from dgchat.canvas.layout import Row, Span
 from dgchat.canvas.looks import Styles
+
+if TYPE_CHECKING:
+    from dgchat.canvas.state import Canvas
 
 GUTTER: Final = 1  # cells before each row
 _CURSOR = Style(reverse=True)
@@ -34,6 +37,16 @@ class Line:
     row: Row
     pinned: bool = False
     cursor: tuple[tuple[int, int], ...] = ()
+
+
+def lines(canvas: Canvas, rows: Sequence[Row], cursor: int | None) -> list[Line]:
+    """The rows that a canvas has just made, with the marks of what is pinned and the cursor on a position's token."""
+    pieces = canvas.where(cursor) if cursor is not None else []
+    pinned = canvas.pinned_rows()
+    return [
+        Line(row, y in pinned, tuple((column, width) for line, column, width in pieces if line == y))
+        for y, row in enumerate(rows)
+    ]
 
 
 class Stage(Widget):

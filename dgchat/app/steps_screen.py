@@ -111,13 +111,11 @@ class StepsScreen(Sized[None]):
             return
         self.say("left and right: the steps, i: the tokens, Space plays, e exports, Esc goes back")
 
-    async def leave_steps(self) -> bool:
-        """Esc within a player: a step out of it; False where the focus is elsewhere."""
+    @property
+    def in_steps(self) -> bool:
+        """Whether the focus is within a player, which has an Esc of its own: a step out of it."""
         around = self.focused.ancestors_with_self if self.focused is not None else []
-        player = next((node for node in around if node.has_class("player")), None)
-        if player is not None:
-            await cast("Player", player).action_leave()
-        return player is not None
+        return any(node.has_class("player") for node in around)
 
     @on(PlayerLeft)
     async def left(self, left: PlayerLeft) -> None:

@@ -9,8 +9,9 @@ from rich.cells import cell_len
 from textual import on
 
 from dgchat.app.card import quoted
-from dgchat.app.stage import Line
+from dgchat.app.stage import lines
 from dgchat.app.steering import SteeringError, place_text
+from dgchat.canvas.cursor import across, beside, first_undecided
 from dgchat.editor.area import Area, Location
 from dgchat.editor.desk import Desk
 from dgchat.editor.filing_screen import FilingScreen
@@ -84,14 +85,7 @@ class SteeringScreen(FilingScreen):
         if room is None:
             return
         rows = rewrite.rows(forming, room.left, room.layout_width, self.desk.marks)
-        cursor = forming.canvas.where(self._cursor) if self._cursor is not None else []
-        pinned = forming.canvas.pinned_rows()
-        self.area.draw_hole(
-            [
-                Line(row, y in pinned, tuple((column, width) for line, column, width in cursor if line == y))
-                for y, row in enumerate(rows)
-            ]
-        )
+        self.area.draw_hole(lines(forming.canvas, rows, self._cursor))
 
     def progress(self, text: str) -> None:
         for panel in self.query(Resolving):
@@ -111,7 +105,7 @@ class SteeringScreen(FilingScreen):
         self.frozen = self._rewrite.held = frozen
         if not frozen and self._rewrite.steered is not None:
             self._rewrite.held = True  # whoever has changed something wants to see what becomes of it
-        self._cursor = _first_undecided(forming) if frozen else None
+        self._cursor = first_undecided(forming.step.accepted, forming.step.pinned) if frozen else None
         self.desk.host.hold(frozen)
         self.query_one(Resolving).freeze(frozen)
         self.progress(
@@ -132,21 +126,15 @@ class SteeringScreen(FilingScreen):
         found = self._steered()
         if found is not None:
             forming, place = found
-            self._cursor = min(max(place + by, 0), forming.length - 1)
+            self._cursor = beside(forming.canvas, place, by, forming.length)
             self.draw()
 
     def walk_row(self, by: int) -> None:
         found = self._steered()
-        if found is None:
-            return
-        forming, place = found
-        here = forming.canvas.where(place)
-        if not here:
-            return
-        row, column, _ = here[0]
-        places = [forming.canvas.place_at(row + by, near) for near in range(column, -1, -1)]
-        self._cursor = next((near for near in places if near is not None and near >= 0), place)
-        self.draw()
+        if found is not None:
+            forming, place = found
+            self._cursor = across(forming.canvas, place, by)
+            self.draw()
 
     @on(Area.Pointed)
     def pointed(self, pointed: Area.Pointed) -> None:
@@ -155,7 +143,7 @@ class SteeringScreen(FilingScreen):
         if forming is None or forming.step is None:
             return
         place = forming.canvas.place_at(pointed.row, pointed.column)
-        if place is None or place < 0:
+        if place is None:
             return
         if not self.frozen:
             self.freeze(True)
@@ -241,10 +229,3 @@ def _progress(rewrite: Rewrite, forming: Forming) -> str:
     decided = int((step.accepted | step.pinned).sum())
     parts += [f"{decided} of {plural(forming.length, 'token')} decided", f"{forming.nats:.2f} nats a token"]
     return " · ".join(parts)
-
-
-def _first_undecided(forming: Forming) -> int:
-    step = forming.step
-    assert step is not None  # it is looked at
-    undecided = (~(step.accepted | step.pinned)).nonzero()[0]
-    return int(undecided[0]) if len(undecided) else 0

@@ -72,6 +72,24 @@ async def test_the_steps_of_a_finished_answer() -> None:
         assert transcript(app)[1] == TEXT and screen(app).focused is screen(app).composer.editor
 
 
+def esc(app: Any) -> str:
+    """What the footer says of Esc."""
+    return str(app.screen.active_bindings["escape"].binding.description)
+
+
+async def test_esc_is_the_way_back_in_the_steps_and_stops_elsewhere() -> None:
+    app = app_of(FakeEngine(TEXT, canvas=16, steps=6))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await say(pilot, "Count")
+        await answered(pilot)
+        assert esc(app) == "Stop"
+        await pilot.press("alt+up")
+        await until(pilot, lambda: screen(app).query(Player) and esc(app) == "Back")
+        await pilot.press("escape")
+        await until(pilot, lambda: not screen(app).query(Player))
+        assert esc(app) == "Stop"
+
+
 async def test_play_pause_and_speed() -> None:
     app = app_of(FakeEngine(TEXT, canvas=16, steps=6))
     async with app.run_test(size=(120, 40)) as pilot:
