@@ -12,4 +12,6 @@ QUANTISED: Final = (
     "nf4", "nf4+fp8", "nf4+int8", "nf4+nf4",
 )  # fmt: skip
 """The form of the experts, and after a plus that of the dense projections; see `dgengine.quantized.forms.recipe_of`."""
-PRECISIONS: Final = (*PLAIN, *QUANTISED)
+BITSANDBYTES: Final = ("int8",)
+"""Of linear layers alone: `--backend transformers` has it (and nf4), and no other engine."""
+PRECISIONS: Final = (*PLAIN, *QUANTISED, *BITSANDBYTES)

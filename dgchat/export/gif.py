@@ -1,4 +1,4 @@
-"""The film as an animated GIF, through Pillow, which is not among dgchat's own requirements: `dgchat[gif]`."""
+"""The film as an animated GIF, through Pillow."""
 
 from __future__ import annotations
 
@@ -38,12 +38,8 @@ def export(trace: StepTrace, options: Options) -> bytes:
     """The film.
 
     Raises:
-        Failure: there is no Pillow, or no font for it (exit code 2).
+        Failure: there is no font for it (exit code 2).
     """
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise Failure('A GIF needs Pillow: pip install "dgchat[gif]", or choose svg or anim.', Exit.USAGE) from error
     scene = film(trace, options)
     images = _images(scene, options.dark, _font())
     out = io.BytesIO()

@@ -195,6 +195,7 @@ def test_a_model_of_which_a_file_is_a_directory(broken: Path, capsys: pytest.Cap
         (["Hello"], b"\xff\xfe", 4, "not UTF-8"),
         ([], b"", 4, "empty"),
         (["--device", "cuda:99", "Hello"], b"", 2, "cuda:99"),
+        (["--precision", "int8", "Hello"], b"", 2, "no precision 'int8'"),
         (["--device", "\x1b[2Jtoaster", "Hello"], b"", 2, "toaster"),
         (["word " * 3000], b"", 4, "context"),
         (["--max-tokens", "100000", "Hello"], b"", 4, "context"),

@@ -1,13 +1,13 @@
-"""GIFs, where there is Pillow; a sentence where there is not."""
+"""GIFs; a sentence where there is no font for them."""
 
 from __future__ import annotations
 
 import io
-import sys
 
 import pytest
+from PIL import Image
 
-from dgchat.exits import Exit, Failure
+from dgchat.exits import Failure
 from dgchat.export.gif import export
 from dgchat.export.options import Options
 from dgchat.export.scene import film
@@ -17,28 +17,19 @@ from tests.tui.trace.made import told
 _OPTIONS = Options(View(40, pace=Pace(5)))
 
 
-def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(Failure, match=r"needs Pillow: pip install .dgchat\[gif\]") as failed:
-        export(told(), _OPTIONS)
-    assert failed.value.code is Exit.USAGE
-
-
 def test_without_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("PIL", reason="Pillow is not installed")
     monkeypatch.setattr("dgchat.export.gif._FONTS", ("no-such-font.ttf",))
     with pytest.raises(Failure, match="needs a monospace font"):
         export(told(), _OPTIONS)
 
 
 def test_a_film_of_all_shots() -> None:
-    image_module = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     try:
         data = export(told(), _OPTIONS)
     except Failure as failure:
         pytest.skip(str(failure))
     scene = film(told(), _OPTIONS)
-    with image_module.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data)) as image:
         assert image.n_frames == len(scene.shots) and image.info["loop"] == 0
         total = 0
         for number in range(image.n_frames):
