@@ -282,11 +282,14 @@ class Player(Vertical):
     async def freeze(self, hold: bool) -> None:
         """Holds the answer, with a cursor on its tokens, or lets it go on."""
         self.frozen = hold
-        step = self._playback.step
-        self._cursor = first_undecided(step.accepted, step.pinned) if hold else None
+        self._cursor = self._first_undecided() if hold else None
         self.post_message(PlayerFreeze(self, hold))
         self._show_tools()
         await self.draw()
+
+    def _first_undecided(self) -> int:
+        step = self._playback.step
+        return first_undecided(step.accepted, step.pinned)
 
     def _play(self) -> None:
         self._playing = self.set_interval(1 / (_STEPS_A_SECOND * SPEEDS[self._speed]), self._tick)

@@ -44,7 +44,13 @@ def test_from_end_to_end() -> None:
     )
     assert result.returncode == 0, result.stderr
     figures = json.loads(result.stdout)
+    assert figures["same_tokens"]
+    assert set(figures["times_faster"]) == {"dgengine", "dgengine, reference draws"}
+    for ratios in figures["times_faster"].values():
+        assert ratios["tokens_per_second"]["median"] > 0 and ratios["ms_per_step"]["median"] > 0
     assert figures["second_turn"]["same_first_draft"]
+    assert len(figures["second_turn"]["ms_to_first_step"]) == 4
+    assert all(value > 0 for value in figures["second_turn"]["ms_to_first_step"].values())
     assert figures["second_turn"]["history_tokens"] >= 100
     assert set(figures["answers"]) == {"transformers", "dgengine", "dgengine, reference draws"}
     assert all(answer["tokens"] > 0 and answer["steps"] > 0 for answer in figures["answers"].values())

@@ -14,9 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dgengine.checkpoint import load_model
+from dgengine.config import ModelConfig, RopeConfig
 from dgengine.errors import CheckpointError, ConfigError
 from dgengine.model import Model
 from tests.engine.tiny import SPECS, make_checkpoint, tiny_checkpoint
+
+CONFIGS = Path(__file__).parent / "configs"
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -269,6 +272,16 @@ def _text(**values: Any) -> Callable[[dict[str, Any]], Any]:
 def test_what_is_not_supported_is_refused(folder: Path, change: Callable[[dict[str, Any]], Any], expected: str) -> None:
     change_config(folder, change)
     assert expected in refusal(folder, ConfigError)
+
+
+@pytest.mark.parametrize("version", ["5.11.0", "5.15.0", "5.23.0"])
+def test_configs_are_read_as_that_release_wrote_them(version: str) -> None:
+    """`configs/` holds what `DiffusionGemmaConfig.save_pretrained` of these releases wrote for one model."""
+    config = ModelConfig.from_dict(json.loads((CONFIGS / f"{version}.json").read_text()))
+    assert [layer.kind for layer in config.layers] == ["sliding", "sliding", "full"]
+    assert [(layer.head_dim, layer.num_key_value_heads) for layer in config.layers] == [(32, 2), (32, 2), (64, 1)]
+    assert (config.rope_sliding, config.rope_full) == (RopeConfig(10_000.0), RopeConfig(1_000_000.0, 0.25))
+    assert (config.hidden_size, config.sliding_window, config.canvas_length, config.top_k_experts) == (64, 16, 24, 2)
 
 
 def test_configs_in_the_old_spelling_are_read(folder: Path) -> None:

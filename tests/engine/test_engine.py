@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import dgengine
@@ -27,6 +26,7 @@ from dgengine.errors import (
 from dgengine.events import Block, Done, Event, Notice, Prefill
 from dgengine.sampling import Sampling
 from dgengine.session import Session
+from tests.amounts import examples
 from tests.engine.fakes import answer_of
 from tests.engine.tiny import tiny_chat_checkpoint, tiny_checkpoint
 
@@ -199,7 +199,7 @@ turns = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=15)
+@examples(15)
 @given(turns=turns, slack=st.sampled_from([0, 5, 8192]))
 def test_any_history_of_turns_answers_like_a_fresh_session(turns: list[Any], slack: int) -> None:
     """Append, edit, branch: the tokens are those of a session that never saw anything else."""

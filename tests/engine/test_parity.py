@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,6 +18,7 @@ import dgengine.model
 from dgengine.cache import KVCache
 from dgengine.checkpoint import load_model
 from dgengine.model import Model
+from tests.amounts import examples
 from tests.engine.tiny import SPECS, TinySpec, tiny_checkpoint
 
 PROMPT = 40  # at least twice every window of SPECS
@@ -121,6 +122,8 @@ def test_the_specs_differ_in_every_dimension() -> None:
     for field in ("hidden_size", "num_experts", "top_k_experts", "num_attention_heads", "head_dim",
                   "global_head_dim", "sliding_window", "canvas_length", "layer_types", "vocab_size"):  # fmt: skip
         assert len({getattr(spec, field) for spec in SPECS.values()}) >= 5, field
+    for field in ("num_key_value_heads", "num_global_key_value_heads", "intermediate_size", "moe_intermediate_size"):
+        assert len({getattr(spec, field) for spec in SPECS.values()}) >= 2, field
 
 
 @names
@@ -290,7 +293,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, int]]:
     return [("append", first), *draw(st.lists(step, max_size=5)), ("append", last)]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(history=histories(), name=st.sampled_from(["base", "deep", "many-experts"]), slack=st.sampled_from([0, 3, 20]))
 def test_any_history_agrees_with_a_fresh_prefill(history: list[tuple[str, int]], name: str, slack: int) -> None:
     model, spec = ours(name), SPECS[name]

@@ -80,6 +80,35 @@ def test_a_closed_pipe(command: list[str], environment: dict[str, str], model: s
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_pipe_that_was_closed_before_the_answer(
+    command: list[str], environment: dict[str, str], model: str, form: list[str]
+) -> None:
+    with subprocess.Popen(
+        [*command, "--model", model, *SHORT, *form, "--quiet", "Hello"],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.wait(WAIT) == 141
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_where_nothing_is_watched(command: list[str], environment: dict[str, str], model: str) -> None:
+    with subprocess.Popen(
+        [*command, "--model", model, *LONG, "--events", "--quiet", "Hello"],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        while json.loads(process.stdout.readline())["event"] != "step":
+            pass
+        process.send_signal(signal.SIGINT)
+        lines = process.stdout.read().decode().splitlines()
+        assert process.wait(WAIT) == 130
+        assert all(json.loads(line) for line in lines)  # none is cut off
+        assert process.stderr.read().decode() == "dgchat: Stopped.\n"
+
+
 def test_watching_leaves_the_text(command: list[str], environment: dict[str, str], model: str) -> None:
     args = ["--model", model, *SHORT, "--quiet", "Hello"]
     plain = subprocess.run([*command, *args], env=environment, capture_output=True, timeout=WAIT, check=True)

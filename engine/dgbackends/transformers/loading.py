@@ -114,7 +114,7 @@ def _from_pretrained(path: Path, options: Mapping[str, Any]) -> Any:
         from transformers import DiffusionGemmaForBlockDiffusion
     except ImportError as error:
         raise DeviceError(
-            f'This transformers does not have the model: pip install "transformers>=5.11" ({first_line(error)}).'
+            f'This transformers does not have the model: pip install "transformers>=5.15" ({first_line(error)}).'
         ) from error
     try:
         reader: Any = DiffusionGemmaForBlockDiffusion  # its types do not tell of the report

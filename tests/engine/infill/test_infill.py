@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dgengine import (
@@ -32,6 +32,7 @@ from dgengine import (
 )
 from dgengine.infill.layout import remaining
 from dgengine.infill.request import Length, Method
+from tests.amounts import examples
 from tests.engine.fakes import FakeModel
 from tests.engine.infill.test_passage import codec
 
@@ -265,7 +266,7 @@ def outside(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         end = stop
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(documents(), st.sampled_from([3.0, 25.0]))
 def test_every_byte_outside_the_spans_stays(asked: InfillRequest, sharpness: float) -> None:
     candidates = of(run(asked, session(RandomModel(sharpness))), Candidate)

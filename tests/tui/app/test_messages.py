@@ -6,7 +6,7 @@ import threading
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
@@ -15,6 +15,7 @@ from textual.widgets import Markdown, Static
 from dgchat.app.messages import Answer
 from dgchat.app.prose import Prose, _complete
 from dgchat.history.records import Message
+from tests.amounts import examples
 from tests.tui.app.play import (
     answered,
     answers,
@@ -96,7 +97,7 @@ async def test_the_tail_can_be_left_to_the_canvas() -> None:
         assert lines(prose) == ["one"] and prose.tail == "two"
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text(st.sampled_from("ab \n"), max_size=40), st.lists(st.integers(0, 40)))
 def test_what_is_drawn_for_good_never_changes(text: str, cuts: list[int]) -> None:
     """However the text comes, the parts that are complete are its beginning, and end with a line."""

@@ -7,12 +7,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from dgchat.history import schema
 from dgchat.history.opening import open_history
 from dgchat.history.store import Store
+from tests.amounts import examples
 
 
 def write(path: Path, chats: int = 1) -> None:
@@ -117,7 +118,7 @@ def test_a_column_whose_name_has_lost_a_letter(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("history.damaged-*.db"))) == 1
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=64)), min_size=1, max_size=8)
 )

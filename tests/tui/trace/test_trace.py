@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dgchat.trace.codec import TraceError, pack, unpack
 from dgchat.trace.steps import MOST_NATS, About, StepTrace, code_entropy, decode_entropy
 from dgengine import Block, Step
 from dgengine.spelling import pieces
+from tests.amounts import examples
 
 
 def step(rng: np.random.Generator, block: int, number: int, length: int, candidates: int = 0) -> Step:
@@ -41,7 +42,7 @@ def traced(seed: int, blocks: int, steps: int, length: int, candidates: int = 0)
     return trace, given_steps
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(1, 5), st.integers(1, 70), st.integers(0, 3))
 def test_what_was_seen_comes_back(seed: int, blocks: int, steps: int, length: int, candidates: int) -> None:
     trace, seen = traced(seed, blocks, steps, length, candidates)
@@ -83,7 +84,7 @@ def test_no_such_step() -> None:
             trace.blocks[0].step(number)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_damaged_trace_is_refused_in_a_sentence(damage: list[tuple[float, int]]) -> None:
     data = bytearray(pack(traced(3, 2, 3, 20, 2)[0]))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkernels.moe import reference
 from dgkernels.moe.alignment import align, most_blocks
+from tests.amounts import examples
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     tokens=st.integers(1, 40), experts=st.integers(1, 20), block=st.sampled_from((16, 32)), skew=st.floats(0, 6),
     seed=st.integers(0, 999), data=st.data(),
