@@ -1,4 +1,4 @@
-"""Measures the built-in model on held-out prompts: `PYTHONPATH=engine python -m pocket.evaluate`.
+"""Measures the built-in model on held-out prompts: `python -m pocket.evaluate`.
 
 Prints, by task: the share of answers that the task's checker accepts, denoising steps a canvas, tokens a forward pass;
 and the share of closed holes that infill fills exactly. Everything runs through `dgengine`, as it does for a user.

@@ -29,12 +29,12 @@ VISION = {
     "head_dim": 64,
     "position_embedding_size": 16,
 }
-GENERATION = {
+GENERATION = {  # more careful than the full model, whose temperatures are 0.8 to 0.4 and whose entropy bound is 0.1
     "max_new_tokens": 256,
     "max_denoising_steps": 48,
-    "t_min": 0.4,
-    "t_max": 0.8,
-    "entropy_bound": 0.1,
+    "t_min": 0.3,
+    "t_max": 0.6,
+    "entropy_bound": 0.05,
     "confidence_threshold": 0.005,
     "stability_threshold": 1,
 }

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 class Shape:
     """Dimensions of the built-in model; widths are multiples of 64, as the kernels like them."""
 
-    vocab_size: int = 2048
+    vocab_size: int = 2304
     hidden: int = 256
     dense: int = 512
     experts: int = 4

@@ -6,9 +6,20 @@ Told as dictionaries within each other, a training that several parts of a mean 
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
+CORPUS = Path(__file__).parent / "corpus"
 EARLIER = ("resumed_from", "mean_of")  # what an account tells of the stages before, beside what it tells of itself
+
+
+def corpus_sha256(folder: Path = CORPUS) -> str:
+    """The SHA-256 of the modules that write the text to learn from, in hex; line ends do not matter."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        digest.update(f"{file.name}\n{file.read_text(encoding='utf-8')}".encode())
+    return digest.hexdigest()
 
 
 def unrolled(about: dict[str, Any]) -> list[dict[str, Any]]:

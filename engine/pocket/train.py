@@ -27,6 +27,7 @@ from pocket.corpus.knowledge import guide_sha256
 from pocket.export import read_weights
 from pocket.network import Network, Shape
 from pocket.optimizer import optimizers
+from pocket.provenance import corpus_sha256
 from pocket.stepping import stepped
 
 LONG_EVERY = 10  # one step in so many sees more than 1,024 tokens of one conversation
@@ -73,6 +74,7 @@ class Trainer:
         torch.set_flush_denormal(True)
         for name, factor in options.emphasis:
             TASKS[name] = replace(TASKS[name], weight=TASKS[name].weight * factor)
+        self.corpus_sha256 = corpus_sha256()  # now: the files may change before the weights are saved
         self.rng = random.Random(options.seed)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.tokenizer = self._tokenizer()
@@ -94,8 +96,8 @@ class Trainer:
         if source is not None:  # weights mean nothing beside another tokenizer
             shutil.copy((source if source.is_dir() else source.parent) / "tokenizer.json", path)
         elif not path.exists():
-            texts = tokenization.corpus_texts(self.options.tokenizer_turns, self.options.seed)
-            tokenization.train(texts, self.options.vocab).save(str(path))
+            made = tokenization.made_for_corpus(self.options.tokenizer_turns, self.options.seed, self.options.vocab)
+            made.save(str(path))
         return tokenization.ChatTokenizer.load(path)
 
     def _resume(self, source: Path) -> dict[str, Any]:
@@ -111,6 +113,13 @@ class Trainer:
     def minutes(self) -> float:
         return (time.monotonic() - self.started) / 60
 
+    @property
+    def progress(self) -> float:
+        """The share of the training that lies behind: of its steps where these are given, else of its time."""
+        if self.options.steps is not None:
+            return self.step / float(self.options.steps)
+        return self.minutes / float(self.options.minutes)
+
     def _plan(self) -> Plan:
         if self.step % LONG_EVERY == LONG_EVERY - 1:
             return LONG
@@ -123,7 +132,7 @@ class Trainer:
         shape, stepped = self.shape, self.options.stepped
         batch = draw_batch(self.rng, self.generator, self.tokenizer, plan, shape.canvas, shape.vocab_size, stepped)
         batch = Batch(**{name: value.to(self.options.device) for name, value in vars(batch).items()})
-        rate = learning_rate(self.step, self.minutes / self.options.minutes, self.options.lr)
+        rate = learning_rate(self.step, self.progress, self.options.lr)
         total, denoising, causal = self.loss(self.network, batch, conditioned)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -160,6 +169,7 @@ class Trainer:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "guide_sha256": guide_sha256(),
+            "corpus_sha256": self.corpus_sha256,
             "resumed_from": self.resumed,
         }
         path = self.options.out / "checkpoint.pt"
@@ -169,7 +179,7 @@ class Trainer:
 
     def run(self) -> None:
         saved = 0.0
-        while self.minutes < self.options.minutes:
+        while self.progress < 1:
             self.train_step()
             if self.step % 20 == 0:
                 self.report()
@@ -194,6 +204,7 @@ def emphasis(text: str) -> list[tuple[str, float]]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pocket.train", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=120, help="wall-clock budget; the schedule fits it")
+    parser.add_argument("--steps", type=int, help="in place of --minutes: the same weights again on the same machine")
     parser.add_argument("--out", type=Path, default=Path("out/pocket"))
     parser.add_argument("--resume", type=Path, help="a checkpoint.pt, or an exported directory, to go on from")
     parser.add_argument("--seed", type=int, default=1)
@@ -204,7 +215,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--stepped", type=float, default=0.0, metavar="SHARE", help="of the conditioned canvases, see stepping.py"
     )
-    parser.add_argument("--vocab", type=int, default=2048)
+    parser.add_argument("--vocab", type=int, default=2304)
     parser.add_argument("--tokenizer-turns", type=int, default=40_000)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save-every", type=float, default=5, metavar="MINUTES")

@@ -8,6 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from dgengine import Engine
 from pocket import closed_holes
@@ -28,6 +31,19 @@ def test_it_fits_into_the_wheel() -> None:
     assert sum(file.stat().st_size for file in DIRECTORY.iterdir()) <= 20_000_000
 
 
+def test_its_widths_are_those_that_the_kernels_like() -> None:
+    text = json.loads((DIRECTORY / "config.json").read_text())["text_config"]
+    widths = ("vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size", "head_dim")
+    assert [name for name in widths if text[name] % 64] == []
+    assert (text["sliding_window"], text["max_position_embeddings"]) == (128, 4096)
+
+
+@given(st.text())
+def test_its_tokenizer_encodes_anything(text: str) -> None:
+    tokenizer = Tokenizer.from_file(str(DIRECTORY / "tokenizer.json"))
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids, skip_special_tokens=False) == text
+
+
 def test_it_has_learned_the_guide_as_it_stands() -> None:
     learned = json.loads((DIRECTORY / "pocket.json").read_text())["guide_sha256"]
     assert learned == guide_sha256(), "dgchat/guide.toml has changed since the training: train again"
@@ -40,6 +56,8 @@ def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
               enumerate(draw_turn(rng, held_out=True) for _ in range(40))]  # fmt: skip
     wrong = [(item.task, item.reason) for item in judged if item.reason]
     assert len(wrong) <= 10, wrong
+    steps = [count for item in judged for count in item.steps]
+    assert sum(steps) <= 16 * len(steps) and sum(item.tokens for item in judged) >= 4 * sum(steps)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +68,9 @@ def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
         ("Sort these words: acorn, zebra, quilt.", r".*do not know all of these words.*"),
         ("What is 3 - 8?", r".*too hard for me.*"),
         ("What is 12 plus 5?", r"12 \+ 5 = 17\."),
+        ("Count to 10.", r"1, 2, 3, 4, 5, 6, 7, 8, 9, 10\."),
+        ("Count to 20.", r".*too hard for me.*"),
+        ("pear\napple\nfig\n\nsort these words", r"apple, fig, pear\."),
     ],
 )
 def test_what_people_try_first(engine: Engine, prompt: str, wanted: str) -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from pocket.corpus.base import Task, Turn
-from pocket.corpus.numbers import TASKS, pair_is_held_out
+from pocket.corpus.numbers import NUMBER_WORDS, TASKS, pair_is_held_out
 
 BY_NAME = {task.name: task for task in TASKS}
 
@@ -108,10 +108,27 @@ def test_check_of_a_number_of_items(text: str, right: bool) -> None:
 
 
 def test_counting_covers_both_directions_and_both_ends() -> None:
-    rng = random.Random(5)
+    rng, found = random.Random(5), 0
     for _ in range(300):
         turn = BY_NAME["count"].sample(rng, False)
-        start, end = map(int, re.findall(r"\d+", turn.prompt))
+        asked = re.search(r"from (\d+) to (\d+)", turn.prompt)
+        if asked is None:  # tested below
+            continue
+        found += 1
+        start, end = int(asked[1]), int(asked[2])
         numbers = [int(number) for number in re.findall(r"\d+", turn.answer)]
         assert numbers[0] == start and numbers[-1] == end
-        assert len(numbers) == abs(end - start) + 1 <= 16
+        assert len(numbers) == abs(end - start) + 1 <= 13
+    assert found > 200
+
+
+def test_a_count_without_a_beginning_starts_at_one() -> None:
+    rng, found = random.Random(6), 0
+    for _ in range(2000):
+        turn = BY_NAME["count"].sample(rng, False)
+        said = re.fullmatch(r"(?i).*count (?:up )?to (\w+)[.?]?", turn.prompt)
+        if said:
+            found += 1
+            end = int(said[1]) if said[1].isdigit() else NUMBER_WORDS.index(said[1])
+            assert turn.facts["expected"] == list(range(1, end + 1))
+    assert found > 30

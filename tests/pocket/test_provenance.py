@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocket.provenance import rolled_up, unrolled
+from pocket.provenance import corpus_sha256, rolled_up, unrolled
 from tests.pocket.test_built_in import DIRECTORY
 
 OWN = st.fixed_dictionaries({"seed": st.integers(0, 3), "emphasis": st.dictionaries(st.sampled_from("ab"), st.just(2))})
@@ -48,3 +49,12 @@ def test_the_story_of_the_shipped_weights() -> None:
     story = json.loads((DIRECTORY / "pocket.json").read_text())
     last = rolled_up(story["stages"])
     assert last["guide_sha256"] == story["guide_sha256"] and unrolled(last) == story["stages"]
+
+
+def test_the_corpus_is_told_by_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("two")
+    (tmp_path / "a.py").write_text("one")
+    first = corpus_sha256(tmp_path)
+    assert corpus_sha256(tmp_path) == first != corpus_sha256()
+    (tmp_path / "a.py").write_text("three")
+    assert corpus_sha256(tmp_path) != first

@@ -96,3 +96,14 @@ def test_every_word_has_a_phrasing_in_training() -> None:
 def test_items_of_refuses_sentences() -> None:
     assert items_of("bear, cat and owl.") == ["bear", "cat", "owl"]
     assert items_of("I like the bear, the cat and the owl.") is None
+
+
+def test_a_list_may_stand_above_what_is_asked_one_word_a_line() -> None:
+    rng, found = random.Random(6), 0
+    for _ in range(500):
+        turn = BY_NAME["sort_words"].sample(rng, False)
+        above, _, asked = turn.prompt.partition("\n\n")
+        if "\n" in above:
+            found += 1
+            assert sorted(above.lower().split("\n")) == turn.facts["expected"] and asked.lower().startswith("sort")
+    assert found > 20

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from dgchat import guide
+from dgchat.cli.subcommands import SUBCOMMANDS
+from dgchat.exits import Exit
+from dgchat.settings import SETTINGS
 
 
 def test_entries_are_whole() -> None:
@@ -38,6 +42,17 @@ def test_a_section_is_a_topic() -> None:
     found = guide.find("Commands")
     assert {entry.section for entry in found} == {"commands"}
     assert len(found) == sum(entry.section == "commands" for entry in guide.entries())
+
+
+def answer(id_: str) -> str:
+    return next(entry.answer for entry in guide.entries() if entry.id == id_)
+
+
+def test_it_names_every_subcommand_table_and_exit_code() -> None:
+    assert [name for name in SUBCOMMANDS if f"`{name}`" not in answer("subcommands")] == []
+    tables = {setting.table for setting in SETTINGS} | {"keys"}
+    assert [table for table in tables if f"`[{table}]`" not in answer("settings-tables")] == []
+    assert {int(code) for code in re.findall(r"\d+", answer("exit-codes"))} == {code.value for code in Exit}
 
 
 def test_nonsense_finds_nothing() -> None:

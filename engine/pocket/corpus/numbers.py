@@ -7,10 +7,11 @@ import re
 
 from pocket.corpus.base import Task, Turn, is_held_out
 from pocket.corpus.phrasing import phrase, plain
-from pocket.corpus.words import check_list, draw_words, list_turn, listing, reverse_it, sort_it
+from pocket.corpus.words import check_list, draw_words, list_turn, listings, reverse_it, sort_it
 
 LARGEST = 99  # of the numbers people are told they may use
-MOST_COUNTED = 6  # steps from the first number to the last, so that short canvases hold most counts
+FEW_COUNTED = 6  # steps from the first number to the last of most counts, so that short canvases hold them
+MOST_COUNTED = 12  # of any: a canvas holds them
 LARGEST_CARRIED_ON = 120  # of the results that a follow-up goes on from
 SIGNS = {"sum": "+", "difference": "-"}
 
@@ -56,12 +57,14 @@ COUNT = (
     "Can you count from {start} to {end}?",
     "Count {way} from {start} to {end}, please.",
 )
+COUNT_TO = ("Count to {end}.", "Count up to {end}.", "Please count to {end}.", "Can you count to {end}?")  # from 1
 COUNT_ITEMS = (
     "How many words are there in: {list}?",
     "How many words are in this list: {list}?",
     "Count the words: {list}.",
     "How many words is that: {list}?",
     "How many words are there? {list}",
+    "{lines}\n\nHow many words are there?",
     "Count these words: {list}.",
 )
 COMPARE = (
@@ -81,6 +84,7 @@ SORT_NUMBERS = (
     "Can you sort these numbers? {list}",
     "Sort these numbers from small to large: {list}.",
     "{list}\n\nSort these numbers.",
+    "{lines}\n\nSort these numbers.",
 )
 REVERSE_NUMBERS = (
     "Reverse these numbers: {list}.",
@@ -160,12 +164,12 @@ def check_arithmetic(turn: Turn, text: str) -> str | None:
 
 
 def _draw_count(rng: random.Random) -> tuple[int, int]:
-    """The ends of a count, lower first: of two to seven numbers anywhere, or of four to sixteen from 0 to 3 on."""
-    if rng.random() < 0.3:
-        low = rng.randint(0, 3)
-        return low, low + rng.randint(3, 15)
-    low = rng.randint(0, LARGEST - MOST_COUNTED)
-    return low, low + rng.randint(1, MOST_COUNTED)
+    """The ends of a count, lower first; the long ones begin at 1 more often than anywhere else."""
+    if rng.random() < 0.35:
+        low = rng.choice((0, 1, 1, 1, 2, rng.randint(3, LARGEST - MOST_COUNTED)))
+        return low, low + rng.randint(3, MOST_COUNTED)
+    low = rng.randint(0, LARGEST - FEW_COUNTED)
+    return low, low + rng.randint(1, FEW_COUNTED)
 
 
 def sample_count(rng: random.Random, held_out: bool) -> Turn:
@@ -175,14 +179,18 @@ def sample_count(rng: random.Random, held_out: bool) -> Turn:
         if is_held_out("count", start, end) == held_out:
             break
     up = start < end
-    prompt = phrase(rng, COUNT, start=start, end=end, way="up" if up else "down")
+    if up and start == 1 and rng.random() < 0.5:
+        said = NUMBER_WORDS[end] if end < len(NUMBER_WORDS) and rng.random() < 0.3 else end
+        prompt = phrase(rng, COUNT_TO, end=said)
+    else:
+        prompt = phrase(rng, COUNT, start=start, end=end, way="up" if up else "down")
     numbers = list(range(start, end + 1)) if up else list(range(start, end - 1, -1))
     return list_turn("count", prompt, numbers)
 
 
 def sample_count_items(rng: random.Random, held_out: bool) -> Turn:
     words = draw_words(rng, held_out, 2, 8)
-    prompt = phrase(rng, COUNT_ITEMS, list=listing(rng, words))
+    prompt = phrase(rng, COUNT_ITEMS, **listings(rng, words))
     return Turn("count_items", prompt, f"There are {len(words)} words.", {"expected": len(words)})
 
 
@@ -233,12 +241,12 @@ def draw_numbers(rng: random.Random, held_out: bool) -> list[int]:
 
 def sample_sort_numbers(rng: random.Random, held_out: bool) -> Turn:
     numbers = draw_numbers(rng, held_out)
-    return list_turn("sort_numbers", phrase(rng, SORT_NUMBERS, list=listing(rng, numbers)), sorted(numbers))
+    return list_turn("sort_numbers", phrase(rng, SORT_NUMBERS, **listings(rng, numbers)), sorted(numbers))
 
 
 def sample_reverse_numbers(rng: random.Random, held_out: bool) -> Turn:
     numbers = draw_numbers(rng, held_out)
-    return list_turn("reverse_numbers", phrase(rng, REVERSE_NUMBERS, list=listing(rng, numbers)), numbers[::-1])
+    return list_turn("reverse_numbers", phrase(rng, REVERSE_NUMBERS, **listings(rng, numbers)), numbers[::-1])
 
 
 TASKS: list[Task] = [

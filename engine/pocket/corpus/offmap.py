@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from pocket.corpus import code, unknown
 from pocket.corpus.base import Task, Turn, is_held_out
+from pocket.corpus.numbers import COUNT, COUNT_TO, MOST_COUNTED
 from pocket.corpus.phrasing import careless
-from pocket.corpus.words import REVERSE, SORT, WORDS, listing
+from pocket.corpus.words import REVERSE, SORT, WORDS, listings
 from pocket.corpus.world import BEINGS, THING_FACTS, with_article
 
 # One answer for each way of being off the map, so that the prompt settles the answer.
@@ -94,12 +95,12 @@ SINGLE = (
     "Convert {} miles to kilometres.",
     "Reverse the number {}.",
 )
-FAR = ("Count from {} to {}.", "Count up from {} to {}.", "Please count from {} to {}.")
+FAR_IN_WORDS = "twenty thirty forty fifty hundred thousand million".split()
 
 
 def _number(rng: random.Random) -> Prompt:
     """A calculation of a kind, or with numbers, beyond what the tasks on numbers teach."""
-    form = rng.choice((0, 1, 2, 3, 3, 4, 5))
+    form = rng.choice((0, 1, 2, 3, 3, 3, 4, 5, 5))
     templates: tuple[str, ...]
     if form == 0:
         templates, a, b = TIMES, rng.randint(2, 400), rng.randint(2, 99)
@@ -108,15 +109,24 @@ def _number(rng: random.Random) -> Prompt:
     elif form == 2:
         templates, a, b = LARGE, rng.randint(200, 99_999), rng.randint(100, 9_999)
     elif form == 3:
-        low, high = (0, 19) if rng.random() < 0.5 else (0, 99)
-        a, b = sorted(rng.sample(range(low, high + 1), 2))
+        a, b = sorted(rng.sample(range(rng.choice((10, 20, 100))), 2))
         templates = BELOW_ZERO
     elif form == 4:
         templates, a, b = SINGLE, rng.randint(2, 999), rng.randint(2, 999)
     else:
-        low = rng.randint(0, 20)
-        templates, a, b = FAR, low, low + rng.randint(60, 900)
+        return _far(rng)
     return rng.choice(templates).format(a, b), (a, b)
+
+
+def _far(rng: random.Random) -> Prompt:
+    """A count of more numbers than are taught."""
+    low = 1 if rng.random() < 0.5 else rng.randint(0, 60)
+    high = low + (rng.randint(MOST_COUNTED + 2, 60) if rng.random() < 0.7 else rng.randint(60, 900))
+    if low == 1 and rng.random() < 0.6:
+        said = high if rng.random() < 0.8 else rng.choice(FAR_IN_WORDS)
+        return rng.choice(COUNT_TO).format(end=said), (low, said)
+    start, end, way = (low, high, "up") if rng.random() < 0.7 else (high, low, "down")
+    return rng.choice(COUNT).format(start=start, end=end, way=way), (start, end)
 
 
 def _word(rng: random.Random) -> Prompt:
@@ -145,7 +155,7 @@ def _list(rng: random.Random) -> Prompt:
     listed = [*strange, *rng.sample(WORDS, count - len(strange))]
     rng.shuffle(listed)
     template = rng.choice((*SORT, *REVERSE))
-    return template.format(list=listing(rng, listed)), (strange[0],)
+    return template.format(**listings(rng, listed)), (strange[0],)
 
 
 def _syllables(rng: random.Random) -> str:

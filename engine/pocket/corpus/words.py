@@ -34,6 +34,8 @@ SORT = (
     "Sort the words {list}.",
     "Sort alphabetically: {list}.",
     "{list}\n\nSort these words.",
+    "{lines}\n\nSort these words.",
+    "{lines}\n\nSort.",
 )
 REVERSE = (
     "Reverse this list: {list}.",
@@ -44,6 +46,7 @@ REVERSE = (
     "Write this list backwards: {list}.",
     "Please reverse this list: {list}.",
     "Can you reverse this list? {list}",
+    "{lines}\n\nReverse this list.",
 )
 PICK = (
     "What is the {which} word of: {list}?",
@@ -85,6 +88,11 @@ def listing(rng: random.Random, items: Sequence[object]) -> str:
     return ", ".join(texts)
 
 
+def listings(rng: random.Random, items: Sequence[object]) -> dict[str, str]:
+    """The slots of a template with a list: `list` in a line, `lines` one item a line, as a file that is piped in."""
+    return {"list": listing(rng, items), "lines": "\n".join(map(str, items))}
+
+
 def draw_words(rng: random.Random, held_out: bool, low: int, high: int) -> list[str]:
     """`low` to `high` different words; their set is held out or not, as asked."""
     while True:
@@ -122,12 +130,12 @@ def list_turn(task: str, prompt: str, expected: Sequence[object]) -> Turn:
 
 def sample_sort(rng: random.Random, held_out: bool) -> Turn:
     words = draw_words(rng, held_out, 3, 6)
-    return list_turn("sort_words", phrase(rng, SORT, list=listing(rng, words)), sorted(words))
+    return list_turn("sort_words", phrase(rng, SORT, **listings(rng, words)), sorted(words))
 
 
 def sample_reverse(rng: random.Random, held_out: bool) -> Turn:
     words = draw_words(rng, held_out, 3, 6)
-    return list_turn("reverse_words", phrase(rng, REVERSE, list=listing(rng, words)), words[::-1])
+    return list_turn("reverse_words", phrase(rng, REVERSE, **listings(rng, words)), words[::-1])
 
 
 def reverse_it(task: str) -> Callable[[random.Random, Turn, bool], Turn]:
@@ -152,7 +160,7 @@ def sample_pick(rng: random.Random, held_out: bool) -> Turn:
     words = draw_words(rng, held_out, 3, 6)
     which = rng.choice(("first", "last"))
     word = words[0] if which == "first" else words[-1]
-    prompt = phrase(rng, PICK, which=which, list=listing(rng, words))
+    prompt = phrase(rng, PICK, which=which, **listings(rng, words))
     return Turn("pick_word", prompt, f"The {which} word is {word}.", {"words": words, "which": which, "expected": word})
 
 
