@@ -68,7 +68,9 @@ class TestOnTheStandIn(Conformance):
         assert last.top_ids.shape == last.top_probs.shape == (canvas, 3)
         assert last.top_ids[:, 0].tolist() == last.draft.tolist()
         assert (np.diff(last.top_probs, axis=1) <= 0).all()
-        assert [step.temperature for step in steps[:2]] == [pytest.approx(0.8), pytest.approx(0.8 - 0.4 / 48)]
+        own = Sampling().resolve(backend.generation_config)
+        falls = (own.t_max - own.t_min) / own.max_denoising_steps
+        assert [step.temperature for step in steps[:2]] == pytest.approx([own.t_max, own.t_max - falls])
         assert all(event.converged for event in events if isinstance(event, Block))
         done = events[-1]
         assert isinstance(done, Done) and done.stats.peak_memory_bytes == 12345
