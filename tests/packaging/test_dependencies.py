@@ -28,6 +28,13 @@ def declared() -> set[str]:
     return {canonical(re.split(r"[\s\[<>=!;~]", item)[0]) for item in PROJECT["dependencies"]}
 
 
+def imported(package: str) -> set[str]:
+    """What a package's modules import, itself included."""
+    files = list((ROOT / PACKAGES[package]).rglob("*.py"))
+    assert files
+    return {name for file in files for name in imports(ast.parse(file.read_text(encoding="utf-8")))}
+
+
 def imports(tree: ast.AST) -> Iterator[str]:
     """The first parts of the names of modules that a program imports, wherever it does."""
     for node in ast.walk(tree):
@@ -39,10 +46,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_import_is_declared(package: str) -> None:
-    files = list((ROOT / PACKAGES[package]).rglob("*.py"))
-    assert files
-    found = {name for file in files for name in imports(ast.parse(file.read_text(encoding="utf-8")))}
-    foreign = found - set(sys.stdlib_module_names) - set(PACKAGES) - EXTRAS - TYPES_ONLY
+    foreign = imported(package) - set(sys.stdlib_module_names) - set(PACKAGES) - EXTRAS - TYPES_ONLY
     owners = packages_distributions()
     owned = {name: {canonical(owner) for owner in owners.get(name, [name])} for name in foreign}
     assert [name for name, by in owned.items() if not by & declared()] == []
@@ -50,12 +54,7 @@ def test_every_import_is_declared(package: str) -> None:
 
 def test_what_is_declared_is_used() -> None:
     """A dependency that nothing imports is one that everybody fetches for nothing."""
-    found = {
-        name
-        for folder in PACKAGES.values()
-        for file in (ROOT / folder).rglob("*.py")
-        for name in imports(ast.parse(file.read_text(encoding="utf-8")))
-    }
+    found = set().union(*map(imported, PACKAGES))
     owners = packages_distributions()
     used = {canonical(owner) for name in found for owner in owners.get(name, [name])}
     by_others = {"accelerate", "bitsandbytes", "jinja2"}  # transformers takes them

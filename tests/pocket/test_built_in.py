@@ -20,6 +20,7 @@ from pocket.corpus.knowledge import guide_sha256
 from pocket.evaluate import answer, fill, judge
 
 DIRECTORY = Path(__file__).parents[2] / "engine" / "dgengine" / "pocket"
+TOKENIZER = Tokenizer.from_file(str(DIRECTORY / "tokenizer.json"))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def test_its_widths_are_those_that_the_kernels_like() -> None:
 
 @given(st.text())
 def test_its_tokenizer_encodes_anything(text: str) -> None:
-    tokenizer = Tokenizer.from_file(str(DIRECTORY / "tokenizer.json"))
-    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids, skip_special_tokens=False) == text
+    ids = TOKENIZER.encode(text, add_special_tokens=False).ids
+    assert TOKENIZER.decode(ids, skip_special_tokens=False) == text
 
 
 def test_it_has_learned_the_guide_as_it_stands() -> None:
@@ -64,6 +65,7 @@ def test_most_held_out_prompts_are_answered_right(engine: Engine) -> None:
     ("prompt", "wanted"),
     [
         ("Sort these words: pear, apple, fig.", r"apple, fig, pear\."),
+        ("pear, apple, fig\n\nSort these words", r"apple, fig, pear\."),  # as piped text comes
         ("Sort these numbers: 9, 3, 12, 7.", r"3, 7, 9, 12\."),
         ("Sort these words: acorn, zebra, quilt.", r".*do not know all of these words.*"),
         ("What is 3 - 8?", r".*too hard for me.*"),

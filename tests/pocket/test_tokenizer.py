@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from dgengine.engine import built_in_path
 from pocket import tokenizer as tokenization
 from pocket.corpus.lists import GROUPS
 from pocket.corpus.words import WORDS
+from tests.pocket.test_built_in import TOKENIZER
 
 WORDS_ADDED = (" star", "star", " kiwi", "kiwi")
 PLAIN = tokenization.train(iter(["the start of a story about a star", "a kite and a kit", "stars"]), 290)
@@ -57,10 +57,9 @@ def test_the_words_of_lists_are_the_most_important_ones() -> None:
 
 
 def test_every_word_of_a_list_is_one_token_of_the_shipped_tokenizer() -> None:
-    shipped = Tokenizer.from_file(str(built_in_path() / "tokenizer.json"))
     items = [item for group in GROUPS.values() for item in group]
     texts = [*WORDS, *(f" {word}" for word in (*WORDS, *items) if " " not in word)]
-    assert [text for text in texts if len(ids(shipped, text)) > 1] == []
+    assert [text for text in texts if len(ids(TOKENIZER, text)) > 1] == []
 
 
 def test_a_tokenizer_of_the_corpus_has_its_words() -> None:

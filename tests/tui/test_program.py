@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -68,45 +70,46 @@ def test_json_is_reproducible(dgchat: Any, model: str) -> None:
     assert result["stats"]["tokens"] >= 1
 
 
-def test_a_closed_pipe(command: list[str], environment: dict[str, str], model: str) -> None:
+@contextmanager
+def on_pipes(
+    command: list[str], environment: dict[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
+    """The program while it runs, its stdout and its stderr."""
     with subprocess.Popen(
-        [*command, "--model", model, *LONG, "--events", "Hello"],
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
-        assert json.loads(process.stdout.readline())["event"] == "prefill"
-        process.stdout.close()
+        yield process, process.stdout, process.stderr
+
+
+def test_a_closed_pipe(command: list[str], environment: dict[str, str], model: str) -> None:
+    with on_pipes([*command, "--model", model, *LONG, "--events", "Hello"], environment) as (process, out, err):
+        assert json.loads(out.readline())["event"] == "prefill"
+        out.close()
         assert process.wait(WAIT) == 141
-        assert process.stderr.read() == b""
+        assert err.read() == b""
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_a_pipe_that_was_closed_before_the_answer(
     command: list[str], environment: dict[str, str], model: str, form: list[str]
 ) -> None:
-    with subprocess.Popen(
-        [*command, "--model", model, *SHORT, *form, "--quiet", "Hello"],
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
+    with on_pipes([*command, "--model", model, *SHORT, *form, "--quiet", "Hello"], environment) as (process, out, err):
+        out.close()
         assert process.wait(WAIT) == 141
-        assert process.stderr.read() == b""
+        assert err.read() == b""
 
 
 def test_ctrl_c_where_nothing_is_watched(command: list[str], environment: dict[str, str], model: str) -> None:
-    with subprocess.Popen(
-        [*command, "--model", model, *LONG, "--events", "--quiet", "Hello"],
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None and process.stderr is not None
-        while json.loads(process.stdout.readline())["event"] != "step":
+    program = [*command, "--model", model, *LONG, "--events", "--quiet", "Hello"]
+    with on_pipes(program, environment) as (process, out, err):
+        while json.loads(out.readline())["event"] != "step":
             pass
         process.send_signal(signal.SIGINT)
-        lines = process.stdout.read().decode().splitlines()
+        lines = out.read().decode().splitlines()
         assert process.wait(WAIT) == 130
         assert all(json.loads(line) for line in lines)  # none is cut off
-        assert process.stderr.read().decode() == "dgchat: Stopped.\n"
+        assert err.read().decode() == "dgchat: Stopped.\n"
 
 
 def test_watching_leaves_the_text(command: list[str], environment: dict[str, str], model: str) -> None:
