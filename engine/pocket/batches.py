@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -111,7 +111,7 @@ def fill_row(
         else:
             sample = draw_packed(rng, tokenizer, canvas) if plan.packed else draw_long(rng, tokenizer, canvas)
         base = len(ids)
-        canvases += [Canvas(base + item.start, item.target, item.free) for item in sample.canvases]
+        canvases += [replace(item, start=base + item.start) for item in sample.canvases]
         documents += [len(documents)] * len(sample.ids)
         ids += sample.ids
     length = plan.length
@@ -176,13 +176,14 @@ def draw_batch(
     vocab: int,
     stepped: float = 0.0,
 ) -> Batch:
-    """One batch of the plan's shape; a share of `stepped` takes a step of the sampler in the place of noise."""
+    """One batch of the plan's shape; of its settled canvases a share of `stepped` takes a step of the sampler."""
     filled = [fill_row(rng, tokenizer, plan, canvas) for _ in range(plan.rows)]
     chosen = [choose(rng, row[2], plan.canvases) for row in filled]
     flat = [item for row in chosen for item in row]
     target = torch.tensor([item.target for item in flat])
     free = torch.tensor([holes(rng, item) for item in flat])
     noisy, noisier = add_noise(target, free, vocab, generator)
+    settled = torch.tensor([[item.settled] for item in flat])
     return Batch(
         ids=torch.tensor([row[0] for row in filled]),
         documents=torch.tensor([row[1] for row in filled]),
@@ -195,7 +196,7 @@ def draw_batch(
         free=free,
         noise=torch.randint(0, vocab, target.shape, generator=generator),
         draws=torch.rand(target.shape, generator=generator),
-        bounds=draw_bounds(len(target), stepped, generator),
+        bounds=draw_bounds(settled, stepped, generator),
         temperatures=draw_temperatures(len(target), generator),
     )
 

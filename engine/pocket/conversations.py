@@ -22,11 +22,15 @@ FOLLOW_UP_SHARE = 0.55
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a canvas should hold: it begins at `start` of its conversation; noise may fall where `free` is set."""
+    """What a canvas should hold: it begins at `start` of its conversation; noise may fall where `free` is set.
+
+    `settled`: whether the prompt leaves no choice (`Task.open` is unset).
+    """
 
     start: int
     target: list[int]
     free: list[bool] | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,12 @@ def draw_turns(rng: random.Random, count: int, *, held_out: bool = False) -> lis
     return turns
 
 
-def answer_canvases(start: int, answer: list[int], length: int) -> list[Canvas]:
+def answer_canvases(start: int, answer: list[int], length: int, settled: bool = False) -> list[Canvas]:
     """The blocks of an answer that begins at `start`; what follows the end of the turn is the end-of-text token."""
     blocks = [answer[at : at + length] for at in range(0, len(answer), length)]
     return [
-        Canvas(start + number * length, block + [EOS] * (length - len(block))) for number, block in enumerate(blocks)
+        Canvas(start + number * length, block + [EOS] * (length - len(block)), settled=settled)
+        for number, block in enumerate(blocks)
     ]
 
 
@@ -73,7 +78,7 @@ def encode_turns(tokenizer: ChatTokenizer, turns: list[Turn], canvas: int, syste
     for turn in turns:
         ids += tokenizer.turn("user", turn.prompt) + tokenizer.opening()
         answer = [*tokenizer.encode(turn.answer), TURN_END]
-        canvases += answer_canvases(len(ids), answer, canvas)
+        canvases += answer_canvases(len(ids), answer, canvas, settled=not TASKS[turn.task].open)
         ids += answer + tokenizer.newline
     return Sample(ids, canvases)
 

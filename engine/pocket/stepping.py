@@ -21,11 +21,16 @@ def draw_temperatures(count: int, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(count, 1, 1, generator=generator)
 
 
-def draw_bounds(count: int, share: float, generator: torch.Generator) -> Tensor:
-    """float32 [count, 1]: log-uniform for a `share` of the canvases, -1 for those that keep their noise."""
+def draw_bounds(settled: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """float32 [N, 1]: log-uniform for a `share` of the `settled` canvases, -1 for those that keep their noise.
+
+    Args:
+        settled: bool [N, 1], canvases whose prompts leave no choice. An open one (a story) would learn from its own
+            choices to trust none of them, and settle on nothing.
+    """
     low, high = (torch.tensor(bound).log() for bound in BOUNDS)
-    bounds = (low + (high - low) * torch.rand(count, 1, generator=generator)).exp()
-    return torch.where(torch.rand(count, 1, generator=generator) < share, bounds, -1.0)
+    bounds = (low + (high - low) * torch.rand(settled.shape, generator=generator)).exp()
+    return torch.where(settled & (torch.rand(settled.shape, generator=generator) < share), bounds, -1.0)
 
 
 def stepped(processed: Tensor, target: Tensor, free: Tensor, noise: Tensor, draws: Tensor, bounds: Tensor) -> Tensor:

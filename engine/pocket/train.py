@@ -213,7 +213,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--emphasis", type=emphasis, default=[], metavar="TASK=FACTOR,...", help="draw these tasks so much more often"
     )
     parser.add_argument(
-        "--stepped", type=float, default=0.0, metavar="SHARE", help="of the conditioned canvases, see stepping.py"
+        "--stepped",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the conditioned canvases with one right answer, see stepping.py",
     )
     parser.add_argument("--vocab", type=int, default=2304)
     parser.add_argument("--tokenizer-turns", type=int, default=40_000)

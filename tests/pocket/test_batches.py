@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pocket import tokenizer as tokenization
 from pocket.batches import Plan, add_noise, choose, draw_batch, fill_row, holes, loss_weights
 from pocket.conversations import Canvas, answer_canvases, draw_turns, encode_turns
-from pocket.corpus import Turn
+from pocket.corpus import TASKS, Turn
 from pocket.infill import cut, draw_hole, draw_infill, prompt_of
 from pocket.tokenizer import BOS, EOS, TURN_END, ChatTokenizer
 
@@ -75,6 +75,17 @@ def test_rows_are_full_and_their_canvases_stand_where_the_row_has_their_text(
             inside = ids[item.start : item.start + CANVAS]
             text = item.target[: item.target.index(EOS)] if EOS in item.target else item.target
             assert inside[: len(text)] == text[: len(inside)]
+
+
+def test_what_the_prompt_settles_is_marked_in_a_row(tokenizer: ChatTokenizer) -> None:
+    """A story is one of many; a sum has one answer."""
+    story, total = (TASKS[name].sample(random.Random(3), False) for name in ("story", "sum"))
+    sample = encode_turns(tokenizer, [story, total], CANVAS)
+    marks = {tokenizer.decode(item.target).strip(): item.settled for item in sample.canvases}
+    assert marks.pop(total.answer) is True and marks and not any(marks.values())
+    plan = Plan(rows=1, length=512, canvases=4, packed=True)
+    rows = [fill_row(random.Random(seed), tokenizer, plan, CANVAS)[2] for seed in range(8)]
+    assert {item.settled for canvases in rows for item in canvases} == {True, False}
 
 
 def test_choose_takes_each_canvas_once_before_any_twice() -> None:

@@ -108,18 +108,36 @@ def test_check_of_a_number_of_items(text: str, right: bool) -> None:
 
 
 def test_counting_covers_both_directions_and_both_ends() -> None:
-    rng, found = random.Random(5), 0
+    rng, found = random.Random(5), []
     for _ in range(300):
         turn = BY_NAME["count"].sample(rng, False)
-        asked = re.search(r"from (\d+) to (\d+)", turn.prompt)
+        asked = re.search(r"(\d+) to (\d+)", turn.prompt)
         if asked is None:  # tested below
             continue
-        found += 1
         start, end = int(asked[1]), int(asked[2])
         numbers = [int(number) for number in re.findall(r"\d+", turn.answer)]
         assert numbers[0] == start and numbers[-1] == end
         assert len(numbers) == abs(end - start) + 1 <= 13
-    assert found > 200
+        found.append(end - start)
+    assert sum(step > 0 for step in found) > 80 and sum(step < 0 for step in found) > 80
+
+
+def test_a_count_names_the_way_that_it_goes() -> None:
+    rng, ways = random.Random(7), set()
+    for _ in range(1000):
+        turn = BY_NAME["count"].sample(rng, False)
+        way = re.search(r"\b(up|upwards|down|backwards)\b", turn.prompt)
+        first, last = turn.facts["expected"][0], turn.facts["expected"][-1]
+        if way:
+            ways.add(way[1])
+            assert (way[1] in ("up", "upwards")) == (first < last)
+    assert ways == {"up", "upwards", "down", "backwards"}
+
+
+def test_counts_meet_every_number() -> None:
+    rng = random.Random(8)
+    met = {number for _ in range(3000) for number in BY_NAME["count"].sample(rng, False).facts["expected"]}
+    assert met == set(range(101))
 
 
 def test_a_count_without_a_beginning_starts_at_one() -> None:
@@ -131,4 +149,16 @@ def test_a_count_without_a_beginning_starts_at_one() -> None:
             found += 1
             end = int(said[1]) if said[1].isdigit() else NUMBER_WORDS.index(said[1])
             assert turn.facts["expected"] == list(range(1, end + 1))
+    assert found > 30
+
+
+def test_a_count_down_without_an_end_ends_at_one() -> None:
+    rng, found = random.Random(9), 0
+    for _ in range(2000):
+        turn = BY_NAME["count"].sample(rng, False)
+        said = re.fullmatch(r"(?i).*count (?:down|backwards) from (\w+)[.?]?", turn.prompt)
+        if said:
+            found += 1
+            start = int(said[1]) if said[1].isdigit() else NUMBER_WORDS.index(said[1])
+            assert turn.facts["expected"] == list(range(start, 0, -1))
     assert found > 30

@@ -58,10 +58,17 @@ def test_tokens_follow_their_probabilities() -> None:
 
 def test_bounds_and_temperatures_lie_where_they_should() -> None:
     generator = torch.Generator().manual_seed(5)
-    bounds, temperatures = draw_bounds(1000, 0.5, generator), draw_temperatures(1000, generator)
+    settled = torch.ones(1000, 1, dtype=torch.bool)
+    bounds, temperatures = draw_bounds(settled, 0.5, generator), draw_temperatures(1000, generator)
     stepping = bounds[bounds > 0]
     assert 400 < len(stepping) < 600
     assert stepping.min() >= BOUNDS[0] - 1e-6 and stepping.max() <= BOUNDS[1] + 1e-6
     assert set(bounds[bounds <= 0].tolist()) == {-1.0}
     assert temperatures.shape == (1000, 1, 1)
     assert temperatures.min() >= TEMPERATURES[0] and temperatures.max() <= TEMPERATURES[1]
+
+
+def test_only_settled_canvases_take_a_step() -> None:
+    settled = torch.arange(200).remainder(3).eq(0).unsqueeze(1)
+    bounds = draw_bounds(settled, 1.0, torch.Generator().manual_seed(6))
+    assert torch.equal(bounds > 0, settled)

@@ -39,6 +39,7 @@ class Task:
             sees, else never one of those. Tasks without combinations vary their phrasing or topic lists instead.
         check: (turn, text) -> None if `text` is a right answer to `turn.prompt`, else the reason in a few words.
         follow_up: (rng, turn, held_out) -> a turn that refers to the turn before ("make it shorter"), or None.
+        open: Whether many answers are right; else the prompt settles what is to be said.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Task:
     sample: Callable[[random.Random, bool], Turn]
     check: Callable[[Turn, str], str | None]
     follow_up: Callable[[random.Random, Turn, bool], Turn | None] | None = None
+    open: bool = False
 
 
 def is_held_out(*parts: object) -> bool:

@@ -10,8 +10,9 @@ from pocket.corpus.phrasing import phrase, plain
 from pocket.corpus.words import check_list, draw_words, list_turn, listings, reverse_it, sort_it
 
 LARGEST = 99  # of the numbers people are told they may use
-FEW_COUNTED = 6  # steps from the first number to the last of most counts, so that short canvases hold them
+FEW_COUNTED = 6  # steps from the first number to the last of many counts, so that short canvases hold them
 MOST_COUNTED = 12  # of any: a canvas holds them
+LARGEST_COUNTED = 100
 LARGEST_CARRIED_ON = 120  # of the results that a follow-up goes on from
 SIGNS = {"sum": "+", "difference": "-"}
 
@@ -56,8 +57,11 @@ COUNT = (
     "Please count from {start} to {end}.",
     "Can you count from {start} to {end}?",
     "Count {way} from {start} to {end}, please.",
+    "Count {start} to {end}.",
 )
+COUNT_WAYS = {"up": ("up", "up", "upwards"), "down": ("down", "down", "backwards")}
 COUNT_TO = ("Count to {end}.", "Count up to {end}.", "Please count to {end}.", "Can you count to {end}?")  # from 1
+COUNT_DOWN = ("Count down from {start}.", "Count backwards from {start}.", "Please count down from {start}.")  # to 1
 COUNT_ITEMS = (
     "How many words are there in: {list}?",
     "How many words are in this list: {list}?",
@@ -164,28 +168,39 @@ def check_arithmetic(turn: Turn, text: str) -> str | None:
 
 
 def _draw_count(rng: random.Random) -> tuple[int, int]:
-    """The ends of a count, lower first; the long ones begin at 1 more often than anywhere else."""
-    if rng.random() < 0.35:
-        low = rng.choice((0, 1, 1, 1, 2, rng.randint(3, LARGEST - MOST_COUNTED)))
-        return low, low + rng.randint(3, MOST_COUNTED)
-    low = rng.randint(0, LARGEST - FEW_COUNTED)
-    return low, low + rng.randint(1, FEW_COUNTED)
+    """The ends of a count, lower first: what people ask for first begins at 1, but any number may be met on the way."""
+    form = rng.random()
+    most = MOST_COUNTED
+    if form < 0.3:
+        low = rng.choice((0, 1, 1, 1, 2))
+    elif form < 0.5:
+        low = rng.randint(3, 15)  # where the numbers become longer
+    else:
+        low = rng.randint(0, LARGEST_COUNTED - 1)
+        most = rng.choice((FEW_COUNTED, MOST_COUNTED))
+    return low, rng.randint(low + 1, min(low + most, LARGEST_COUNTED))
+
+
+def count_prompt(rng: random.Random, start: int, end: int) -> str:
+    """A prompt for a count between two ends; one that may be left unsaid, because it is 1, at times is."""
+    way = "up" if start < end else "down"
+    if way == "up" and start == 1 and rng.random() < 0.5:
+        said = NUMBER_WORDS[end] if end < len(NUMBER_WORDS) and rng.random() < 0.3 else end
+        return phrase(rng, COUNT_TO, end=said)
+    if way == "down" and end == 1 and rng.random() < 0.5:
+        said = NUMBER_WORDS[start] if start < len(NUMBER_WORDS) and rng.random() < 0.3 else start
+        return phrase(rng, COUNT_DOWN, start=said)
+    return phrase(rng, COUNT, start=start, end=end, way=rng.choice(COUNT_WAYS[way]))
 
 
 def sample_count(rng: random.Random, held_out: bool) -> Turn:
     while True:
         low, high = _draw_count(rng)
-        start, end = (low, high) if rng.random() < 0.6 else (high, low)
+        start, end = (low, high) if rng.random() < 0.5 else (high, low)
         if is_held_out("count", start, end) == held_out:
             break
-    up = start < end
-    if up and start == 1 and rng.random() < 0.5:
-        said = NUMBER_WORDS[end] if end < len(NUMBER_WORDS) and rng.random() < 0.3 else end
-        prompt = phrase(rng, COUNT_TO, end=said)
-    else:
-        prompt = phrase(rng, COUNT, start=start, end=end, way="up" if up else "down")
-    numbers = list(range(start, end + 1)) if up else list(range(start, end - 1, -1))
-    return list_turn("count", prompt, numbers)
+    numbers = list(range(start, end + 1)) if start < end else list(range(start, end - 1, -1))
+    return list_turn("count", count_prompt(rng, start, end), numbers)
 
 
 def sample_count_items(rng: random.Random, held_out: bool) -> Turn:

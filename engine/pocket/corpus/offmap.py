@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from pocket.corpus import code, unknown
 from pocket.corpus.base import Task, Turn, is_held_out
-from pocket.corpus.numbers import COUNT, COUNT_TO, MOST_COUNTED
+from pocket.corpus.numbers import COUNT, COUNT_DOWN, COUNT_TO, COUNT_WAYS, MOST_COUNTED
 from pocket.corpus.phrasing import careless
 from pocket.corpus.words import REVERSE, SORT, WORDS, listings
 from pocket.corpus.world import BEINGS, THING_FACTS, with_article
@@ -109,7 +109,7 @@ def _number(rng: random.Random) -> Prompt:
     elif form == 2:
         templates, a, b = LARGE, rng.randint(200, 99_999), rng.randint(100, 9_999)
     elif form == 3:
-        a, b = sorted(rng.sample(range(rng.choice((10, 20, 100))), 2))
+        a, b = sorted(rng.sample(range(rng.choice((10, 10, 20, 100))), 2))
         templates = BELOW_ZERO
     elif form == 4:
         templates, a, b = SINGLE, rng.randint(2, 999), rng.randint(2, 999)
@@ -124,9 +124,9 @@ def _far(rng: random.Random) -> Prompt:
     high = low + (rng.randint(MOST_COUNTED + 2, 60) if rng.random() < 0.7 else rng.randint(60, 900))
     if low == 1 and rng.random() < 0.6:
         said = high if rng.random() < 0.8 else rng.choice(FAR_IN_WORDS)
-        return rng.choice(COUNT_TO).format(end=said), (low, said)
-    start, end, way = (low, high, "up") if rng.random() < 0.7 else (high, low, "down")
-    return rng.choice(COUNT).format(start=start, end=end, way=way), (start, end)
+        return rng.choice((*COUNT_TO, *COUNT_DOWN)).format(start=said, end=said), (low, said)
+    start, end, way = (low, high, "up") if rng.random() < 0.6 else (high, low, "down")
+    return rng.choice(COUNT).format(start=start, end=end, way=rng.choice(COUNT_WAYS[way])), (start, end)
 
 
 def _word(rng: random.Random) -> Prompt:

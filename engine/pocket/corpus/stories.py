@@ -345,10 +345,10 @@ def _sample_after(task: str) -> Task:
     def sample(rng: random.Random, held_out: bool) -> Turn:
         return makers[task](rng, sample_story(rng, held_out))
 
-    return Task(task, 0.0, sample, checks[task], follow_story)
+    return Task(task, 0.0, sample, checks[task], follow_story, open=True)
 
 
 TASKS: list[Task] = [
-    Task("story", 40.0, sample_story, check_story, follow_story),
+    Task("story", 40.0, sample_story, check_story, follow_story, open=True),
     *(_sample_after(task) for task in ("shorter", "about", "name_of", "found")),
 ]
