@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
     EntropyBoundSampler,
     EntropyBoundSamplerConfig,
@@ -297,3 +298,29 @@ def test_very_low_logits_change_nothing_that_shows() -> None:
     before = logits.softmax(-1)
     fast_statistics(logits, generator())
     torch.testing.assert_close(logits.softmax(-1), before, atol=1e-30, rtol=1e-6)
+
+
+class WholePasses(TorchDispatchMode):
+    """Notes the exponentials, and what is made of them, that go over a whole canvas times vocabulary."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if any(part in name for part in ("exp", "softmax", "multinomial")) and args[0].numel() == C * V:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_entropy_draw_and_argmax_share_one_softmax() -> None:
+    """Exponentials of the processed logits are taken once a step; the reference takes more than three."""
+    counts = {}
+    for reference in (False, True):
+        sampler = block(reference=reference)
+        with WholePasses() as passes:
+            sampler.step(torch.randn(C, V, generator=generator(1)) * 5)
+        counts[reference] = passes.seen
+    assert counts[False] == ["exp"]
+    assert len(counts[True]) > 3
