@@ -166,6 +166,7 @@ def _rows(machine: Machine) -> Iterator[tuple[bool | None, str, str]]:
         yield _torch_row(machine, machine.torch)
         if machine.system == "Linux":
             yield _triton_row(machine, machine.torch)
+            yield _native_row(machine.torch)
     if machine.disk.free is not None:
         yield True, "Disk", f"{hub.amount(machine.disk.free)} free in {_short(machine.disk.path)}"
     yield True, "Models", "; ".join(["pocket (built in)", *map(_cached, machine.models)])
@@ -201,6 +202,12 @@ def _triton_row(machine: Machine, build: TorchBuild) -> tuple[bool | None, str, 
     if build.triton is None:
         return False, "Triton", build.triton_problem or "missing"
     return machine.compiler is not None, "Triton", f"{build.triton}, with {machine.compiler or 'no C compiler'}"
+
+
+def _native_row(build: TorchBuild) -> tuple[bool | None, str, str]:
+    if build.native_problem is None:
+        return True, "C code", "built for this processor: pocket runs as fast as it can"
+    return None, "C code", f"not used, {build.native_problem}: pocket takes longer"
 
 
 def _cached(model: hub.CachedModel) -> str:

@@ -37,6 +37,7 @@ class TorchBuild:
         devices: what it sees.
         triton: its version; None where it is missing or broken.
         triton_problem: why it is broken.
+        native_problem: why the engine does not compute small models in C; None where it does.
     """
 
     version: str | None
@@ -46,6 +47,7 @@ class TorchBuild:
     devices: tuple[CudaDevice, ...] = ()
     triton: str | None = None
     triton_problem: str | None = None
+    native_problem: str | None = None
 
     @property
     def computes(self) -> bool:
@@ -80,6 +82,7 @@ def _build(told: dict[str, Any]) -> TorchBuild:
         devices=tuple(_device(each) for each in told["devices"]),
         triton=_text(told["triton"]),
         triton_problem=_text(told["triton_problem"]),
+        native_problem=_text(told["native_problem"]),
     )
 
 

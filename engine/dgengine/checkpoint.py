@@ -22,6 +22,8 @@ from dgengine.kernels.packing import Packer
 from dgengine.kernels.vocabulary import kernel_head
 from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
+from dgengine.native.packing import Recording
+from dgengine.native.trial import native_denoiser
 from dgengine.quantized.forms import Recipe
 from dgengine.reading import Reader
 from dgengine.streaming import spread
@@ -61,7 +63,8 @@ def load_model(
         report: told the share that is done, layer by layer.
         streamed: of how many layers the experts stay in the host's memory (`dgengine.streaming`).
         kernels: whether the kernels of `dgkernels` compute the experts, where they can; None on a GPU only. Where they
-            cannot, the model's `kernel_note` says why.
+            cannot, the model's `kernel_note` says why. None also lets a small model on a CPU denoise by C where there
+            is a compiler (`dgengine.native`); `native_note` says why not.
 
     Raises:
         ConfigError: another architecture, or something that the engine does not support.
@@ -91,8 +94,18 @@ def read_model(
     """The rest of `load_model`, of a directory that is open; the arguments and errors are its."""
     in_host = spread(len(config.layers), streamed)
     reader = Reader(files, layout, device, dtype, recipe, in_host)
+    if device.type == "cpu" and kernels is None and config.computes_all_experts:
+        return _assemble_natively(config, reader, dtype, report)
     wanted = device.type == "cuda" if kernels is None else kernels
     return assemble(config, reader, device, dtype, wanted, report, in_host)
+
+
+def _assemble_natively(config: ModelConfig, source: Source, dtype: torch.dtype, report: Report) -> Model:
+    """A small model on a CPU, denoised by C where that can be had."""
+    recording = Recording(source)
+    model = Model(config, build(config, recording, report))
+    model.native, model.native_note = native_denoiser(model, recording)
+    return model
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""What torch and Triton can do here, told as JSON: `python -m dgengine.diagnosis`.
+"""What torch, Triton and the C compiler can do here, told as JSON: `python -m dgengine.diagnosis`.
 
 A program of its own, because what it looks at may crash, hang, or take memory of a GPU: whoever wants to know runs it
 and reads its answer.
@@ -13,20 +13,22 @@ from types import ModuleType
 from typing import Any
 
 from dgengine.errors import first_line
+from dgengine.native.compiling import library
 
 
 def diagnose() -> dict[str, Any]:
-    """Looks at torch, at each CUDA device that it sees, and at Triton.
+    """Looks at torch, at each CUDA device that it sees, at Triton, and at what `dgengine.native` is built with.
 
     Returns:
         `torch`, `triton`: versions, None where one is missing or broken; `torch_problem`, `triton_problem`: why, None
         where nothing is wrong. `cuda`, `hip`: what torch was built for, None where it was not. `cuda_problem`: why a
         CUDA build of torch sees no device. `devices`: for each its `name`, `total` and `free` in bytes, `capability`
-        as "9.0", and `problem`, None where it computes.
+        as "9.0", and `problem`, None where it computes. `native_problem`: why small models are not computed in C on
+        the processor, None where they are.
     """
     found: dict[str, Any] = {
         "torch": None, "torch_problem": None, "cuda": None, "hip": None, "cuda_problem": None, "devices": [],
-        "triton": None, "triton_problem": None,
+        "triton": None, "triton_problem": None, "native_problem": None,
     }  # fmt: skip
     try:
         import torch
@@ -37,7 +39,7 @@ def diagnose() -> dict[str, Any]:
         found["cuda_problem"] = _unavailable(torch)
         if found["cuda_problem"] is None:
             found["devices"] = [_device(torch, index) for index in range(torch.cuda.device_count())]
-    return found | _triton()
+    return found | _triton() | {"native_problem": library()[1]}
 
 
 def _unavailable(torch: ModuleType) -> str | None:

@@ -12,6 +12,7 @@ from dgkernels.outcome import Outcome, Softmax
 if TYPE_CHECKING:
     from dgengine.frame import Frame
     from dgengine.kernels.vocabulary import KernelHead
+    from dgengine.sampler import Look
 
 
 class Cache(Protocol):
@@ -44,14 +45,21 @@ class Model(Protocol):
     def kernel_head(self) -> KernelHead | None:
         """What takes the place of the logits in `denoise`; None where there are only logits."""
 
+    @property
+    def look(self) -> Look | None:
+        """What takes the place of the sampler's statistics, and gives softmaxes that `decode` takes; None for them."""
+
     def new_cache(self) -> Any:
         """An empty cache."""
 
     def encode(self, ids: Tensor, cache: Any) -> None:
         """Appends the K and V of ids int64 [T]."""
 
-    def decode(self, canvas: Tensor, cache: Any, self_conditioning: Tensor | None = None) -> Tensor:
-        """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed."""
+    def decode(self, canvas: Tensor, cache: Any, self_conditioning: Any = None) -> Tensor:
+        """Logits float32 [(B,) C, V] of a canvas int64 [(B,) C]; the cache is not changed.
+
+        It is conditioned on logits over their temperature, or on what `look` made of them.
+        """
 
     def frame(self, cache: Any) -> Frame:
         """Where a canvas lies after what the cache holds, where there is a `kernel_head`."""

@@ -18,10 +18,12 @@ from dgengine.config import LayerKind, ModelConfig
 from dgengine.frame import CanvasAttention, Frame, attend_masked
 from dgengine.kernels.experts import KernelExperts
 from dgengine.kernels.vocabulary import KernelHead
+from dgengine.native.denoiser import Attended, NativeDenoiser
 from dgengine.norm import rms_norm, softcap
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
 from dgengine.rope import RotaryTable
+from dgengine.sampler import Look
 from dgengine.stack import Span, Stack
 from dgengine.weights import Conditioning, SeparateBranches, Weights, expected_shapes
 from dgkernels.outcome import Outcome, Softmax
@@ -52,13 +54,18 @@ class Model:
         kernel_note: what is not computed by kernels and why, in a few words; None where all that can be is,
             or where nobody wanted that.
         kernel_head: takes the place of the logits in `denoise`; None where torch computes them.
+        native: takes the place of torch in `encode` and `decode`, on a CPU; None where there is none.
+        native_note: why there is none, in a few words; None where there is, or it was not tried.
         stack: the layers.
+        embedding_scale: what embeddings are multiplied with: sqrt(D), in the precision of the weights.
         canvas_attention: the attention of `denoise`.
         encoded_lengths: numbers of tokens, ascending, that `encode` fills its passes up to.
     """
 
     kernel_note: str | None = None
     kernel_head: KernelHead | None = None
+    native: NativeDenoiser | None = None
+    native_note: str | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
         """Takes over `weights`; the experts of the layers `streamed` are in the host's memory.
@@ -78,7 +85,7 @@ class Model:
         # the division of the softcap is done here, once
         self._head_norm = weights.norm.float() / config.final_logit_softcapping
         # sqrt(D), rounded to the weights' dtype as the reference does
-        self._embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
+        self.embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
         tables = {layer: RotaryTable(config.rope(layer.kind), layer.head_dim, self.device) for layer in config.layers}
         self._rotary = [tables[layer] for layer in config.layers]
 
@@ -93,8 +100,10 @@ class Model:
         return KVCache(self.config, self.device, self.dtype, slack)
 
     def weight_bytes(self) -> int:
-        """Bytes of the weights on the device as held, fused and converted; buffers for streamed experts included."""
+        """Bytes of the weights on the device as held, fused and converted; buffers for streamed experts included, and
+        what `native` has of them in its own form."""
         held, stream = sum(tensor.nbytes for tensor in self._weights.tensors()), self.stack.stream
+        held += 0 if self.native is None else self.native.nbytes()
         return held if stream is None else held - stream.host_bytes() + stream.buffer_bytes()
 
     def host_bytes(self) -> int:
@@ -105,6 +114,11 @@ class Model:
     def embedding(self) -> Tensor:
         """[V, D], the head's matrix too."""
         return self._weights.embedding
+
+    @property
+    def look(self) -> Look | None:
+        """What takes the place of the sampler's statistics, and gives softmaxes that `decode` takes; None for them."""
+        return None if self.native is None else self.native.look
 
     @property
     def expert_form(self) -> Form | None:
@@ -143,6 +157,9 @@ class Model:
             ValueError: `ids` is not int64 of one dimension.
         """
         _expect_ids(ids, 1)
+        if self.native is not None:
+            self._encode_natively(self.native, ids, cache)
+            return
         for piece in self._pieces(ids.to(self.device), cache.length):
             padded = self._padded(piece)
             cache.reserve(padded.shape[0])
@@ -169,7 +186,7 @@ class Model:
         self._commit_piece(ids.to(self.device), embedded.to(self.residual_dtype, copy=True), span, cache)
 
     @torch.no_grad()
-    def decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None = None) -> Tensor:
+    def decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None = None) -> Tensor:
         """One denoising pass of the canvas that follows what the cache holds.
 
         The cache's contents do not change; its scratch room does. All canvases of a batch follow the same tokens.
@@ -178,7 +195,8 @@ class Model:
             canvas: token ids, int64 [C] or [B, C]; C need not be the configuration's canvas length.
             cache: the committed tokens; may be empty.
             self_conditioning: the previous step's logits over its temperature, [C, V] or [B, C, V]; None at the first
-                step. They are rounded to the model's dtype first, as the reference does.
+                step. They are rounded to the model's dtype first, as the reference does. Or their softmax in float32,
+                of one canvas.
 
         Returns:
             logits float32 [C, V] or [B, C, V], softcapped, before any temperature; the caller's to change in place.
@@ -188,8 +206,11 @@ class Model:
         """
         _expect_ids(canvas, 1, 2)
         shape = (*canvas.shape, self.config.vocab_size)
-        if self_conditioning is not None and self_conditioning.shape != shape:
-            raise ValueError(f"self-conditioning must be {list(shape)}, not {list(self_conditioning.shape)}")
+        given = self_conditioning.weights if isinstance(self_conditioning, Softmax) else self_conditioning
+        if given is not None and given.shape != shape:
+            raise ValueError(f"self-conditioning must be {list(shape)}, not {list(given.shape)}")
+        if self.native is not None:
+            return self._decode_natively(self.native, canvas, cache, self_conditioning)
         with torch.inference_mode():
             hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
         return self._logits(hidden).view(shape)
@@ -205,6 +226,17 @@ class Model:
             cache.frame = Frame(cache, self.config, self._rotary, self.canvas_attention)
         cache.frame.set(cache)
         return cache.frame
+
+    def attended(self, count: int, cache: KVCache) -> list[Attended]:
+        """What a pass of `count` tokens after what `cache` holds sees in each layer, with room for itself."""
+        start = cache.length
+        cache.reserve(count)
+        found = []
+        for index, (layer, table) in enumerate(zip(self.config.layers, self._rotary, strict=True)):
+            window = None if layer.kind == "full" else self.config.sliding_window
+            room = cache.room(index, everything(start, window).first, start, start + count)
+            found.append(Attended(room.keys, room.values, table.range(start, count), window or 0))
+        return found
 
     def denoise(
         self,
@@ -274,7 +306,35 @@ class Model:
         hidden = self._embed(ids).to(self.residual_dtype)
         return self.stack.through(len(self.stack), hidden, cache, span)
 
-    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | None) -> Tensor:
+    def _encode_natively(self, native: NativeDenoiser, ids: Tensor, cache: KVCache) -> None:
+        _expect_within(ids, self.config.vocab_size)
+        for piece in ids.split(native.piece):
+            if piece.shape[0]:
+                native.encode(piece, self.attended(piece.shape[0], cache))
+                cache.commit(piece)
+
+    def _decode_natively(
+        self, native: NativeDenoiser, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None
+    ) -> Tensor:
+        _expect_within(canvas, self.config.vocab_size)
+        with torch.inference_mode():
+            attended = self.attended(canvas.shape[-1], cache)
+            if canvas.ndim == 1:
+                return native.logits(canvas, attended, self._softmax_of(self_conditioning))
+            # a batch shares the prefix: each canvas takes its turn in the room after it
+            each = list(self_conditioning) if isinstance(self_conditioning, Tensor) else [None] * len(canvas)
+            return torch.stack(
+                [native.logits(own, attended, self._softmax_of(c)) for own, c in zip(canvas, each, strict=True)]
+            )
+
+    def _softmax_of(self, conditioning: Tensor | Softmax | None) -> Softmax | None:
+        """Logits over a temperature [C, V] as their softmax, from logits rounded as `decode` tells."""
+        if conditioning is None or isinstance(conditioning, Softmax):
+            return conditioning
+        shares = conditioning.to(self.dtype).float().softmax(dim=-1).contiguous()
+        return Softmax(shares, torch.ones(shares.shape[0]))
+
+    def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None) -> Tensor:
         count = canvas.shape[-1]
         start = cache.length
         cache.reserve(count)
@@ -306,7 +366,7 @@ class Model:
 
     def _embed(self, ids: Tensor) -> Tensor:
         """ids [N] -> [N, D]."""
-        return F.embedding(ids, self._weights.embedding) * self._embedding_scale
+        return F.embedding(ids, self._weights.embedding) * self.embedding_scale
 
     def _conditioned(self, ids: Tensor, self_conditioning: Tensor | Softmax | None) -> Tensor:
         """A canvas [N] with what the previous step thought of it, normed without a weight -> [N, D]."""
@@ -315,7 +375,7 @@ class Model:
             # with no logits the signal is zero, and so is the MLP of it
             signal = self._conditioning_signal(self._weights.conditioning, self_conditioning)
         if self.stack.kernels is not None:
-            scale = self._embedding_scale
+            scale = self.embedding_scale
             return self.stack.kernels.embed(ids, self._weights.embedding, scale, signal, self.residual_dtype)
         embedded = self._embed(ids)
         if signal is not None:
@@ -324,14 +384,14 @@ class Model:
 
     def _conditioning_signal(self, weights: Conditioning, previous: Tensor | Softmax) -> Tensor:
         if isinstance(previous, Softmax):
-            soft = previous.mean(self._weights.embedding).to(self.dtype)
+            soft = previous.mean(self._weights.embedding.to(previous.weights.dtype)).to(self.dtype)
         else:
             logits = previous.to(self.device, self.dtype).reshape(-1, self.config.vocab_size)
             soft = logits.softmax(dim=-1) @ self._weights.embedding  # in float32 within, and rounded once
         if self.stack.kernels is not None:
-            x = self.stack.kernels.norm(soft, weights.pre_norm, self._embedding_scale)
+            x = self.stack.kernels.norm(soft, weights.pre_norm, self.embedding_scale)
             return weights.down(self.stack.kernels.gated(weights.gate_up, x))
-        normed = rms_norm(soft * self._embedding_scale, weights.pre_norm, self.config.rms_norm_eps)
+        normed = rms_norm(soft * self.embedding_scale, weights.pre_norm, self.config.rms_norm_eps)
         return weights.down(weights.gate_up(normed)[0].to(self.dtype))
 
     def _logits(self, hidden: Tensor) -> Tensor:
@@ -370,3 +430,8 @@ class Model:
 def _expect_ids(ids: Tensor, *ranks: int) -> None:
     if ids.dtype != torch.int64 or ids.ndim not in ranks:
         raise ValueError(f"token ids must be int64 of rank {ranks}, not {ids.dtype} of shape {list(ids.shape)}")
+
+
+def _expect_within(ids: Tensor, words: int) -> None:
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < words:
+        raise IndexError(f"token ids must be from 0 to {words - 1}")

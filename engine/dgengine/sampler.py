@@ -9,8 +9,9 @@ length, V the vocabulary's size, K the alternatives traced. Nothing here knows t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class Statistics(NamedTuple):
     entropy: Tensor
 
 
+Look: TypeAlias = Callable[[Tensor, float, Tensor], Outcome]
+"""What logits float32 [C, V] say over a temperature, by which they are divided in place, and a draw at uniforms
+float64 [C], from 0 to below 1."""
+
+
 class Draft(NamedTuple):
     """The outcome of one step, on the host. The fields are those of `events.Step`."""
 
@@ -57,6 +63,7 @@ class Draft(NamedTuple):
     top_probs: NDArray[np.float32] | None
 
 
+@lru_cache(maxsize=1024)
 def temperature_at(step: int, sampling: ResolvedSampling) -> float:
     """The temperature of a step counted from 1; steps beyond the limit keep the last one.
 
@@ -97,7 +104,7 @@ def fast_statistics(logits: Tensor, generator: torch.Generator) -> Statistics:
 def _invert(weights: Tensor, partial: Tensor, group: int, generator: torch.Generator) -> Tensor:
     """One draw per row of unnormalised `weights` [C, V]; `partial` are its sums over groups of `group`."""
     rows = weights.shape[0]
-    uniform = torch.rand(rows, 1, dtype=torch.float64, device=weights.device, generator=generator)
+    uniform = _uniforms(weights, generator).unsqueeze(1)
     running = partial.cumsum(-1, dtype=torch.float64)
     target = uniform * running[:, -1:]
     chosen = _search(running, target)  # [C, 1]
@@ -105,6 +112,11 @@ def _invert(weights: Tensor, partial: Tensor, group: int, generator: torch.Gener
     before = running.gather(1, chosen) - partial.gather(1, chosen)
     place = _search(inside.cumsum(-1, dtype=torch.float64), (target - before).clamp_(min=0.0))
     return (chosen * group + place).squeeze(-1)
+
+
+def _uniforms(like: Tensor, generator: torch.Generator) -> Tensor:
+    """float64 [C], from 0 to below 1: one for each row of `like`."""
+    return torch.rand(like.shape[0], dtype=torch.float64, device=like.device, generator=generator)
 
 
 def _search(running: Tensor, target: Tensor) -> Tensor:
@@ -245,17 +257,23 @@ class BlockSampler:
         return with_pins(self.draft, pins)
 
     @torch.inference_mode()
-    def step(self, logits: Tensor) -> Draft:
+    def step(self, logits: Tensor, look: Look | None = None) -> Draft:
         """Takes one step.
 
         Args:
             logits: float32 [C, V] from `model.decode`, softcapped; overwritten.
+            look: takes the place of `fast_statistics`; None for that.
 
         Raises:
             NumericsError: NaN or infinity in the logits.
         """
         temperature = self.temperature
         self.steps += 1
+        if look is not None and not self._sampling.reference:
+            outcome = look(logits, temperature, _uniforms(logits, self._generator))
+            top = self._alternatives(logits)
+            statistics = Statistics(outcome.argmax, outcome.sample, outcome.entropy)
+            return self._settle(temperature, statistics, self._noise(logits.shape[0]), outcome.softmax, top)
         logits.div_(temperature)
         measure = reference_statistics if self._sampling.reference else fast_statistics
         statistics = measure(logits, self._generator)

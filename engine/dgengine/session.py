@@ -265,9 +265,10 @@ class Session:
                     sampler.canvas, self._model.frame(self._cache), previous, sampler.temperature, sampler.uniforms()
                 )
                 return sampler.take(outcome)
+            look = self._model.look
             # the temperature falls: what was a softmax may have to become logits, which serve as well
-            logits = self._model.decode(sampler.canvas, self._cache, _logits_of(previous))
-            return sampler.step(logits)
+            given = _logits_of(previous) if look is None else previous
+            return sampler.step(self._model.decode(sampler.canvas, self._cache, given), look)
 
     def denoise_side_by_side(self, samplers: Sequence[BlockSampler]) -> Tensor:
         """Logits float32 [B, C, V] of canvases that all follow what the cache holds, all at the same step."""

@@ -273,7 +273,7 @@ def _build_layer(config: ModelConfig, layer: LayerConfig, index: int, source: So
     return LayerWeights(
         config=layer,
         input_norm=None if joined else input_norm,
-        qkv=_joined_linear(config, [_with_norm(input_norm, _plain(part)) for part in qkv] if joined else qkv),
+        qkv=_joined_linear(config, [with_norm(input_norm, _plain(part)) for part in qkv] if joined else qkv),
         qk_norm=_qk_norm(config, layer, own),
         output=_linear(config, matrix("self_attn.o_proj")),
         post_attention_norm=_factor(own("post_attention_layernorm.weight")),
@@ -315,13 +315,13 @@ def _joined_branches(config: ModelConfig, source: Source, prefix: str) -> Joined
     def both(dense: str, experts: Tensor) -> Tensor:
         """[F + E X, D]."""
         matrix = _plain(source.matrix(f"{prefix}.{dense}"))
-        return torch.cat((_with_norm(pre_dense, matrix), _with_norm(pre_experts, experts.flatten(0, 1))))
+        return torch.cat((with_norm(pre_dense, matrix), with_norm(pre_experts, experts.flatten(0, 1))))
 
     return JoinedBranches(
         entry=packed_gated(
             both("mlp.gate_proj", gates),
             both("mlp.up_proj", ups),
-            _filled(_with_norm(pre_router, own("router.proj.weight"))),
+            _filled(with_norm(pre_router, own("router.proj.weight"))),
             config.canvas_length,
         ),
         dense_width=config.intermediate_size,
@@ -337,7 +337,7 @@ def _filled(weight: Tensor) -> Tensor:
     return torch.nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % _VECTOR))
 
 
-def _with_norm(norm: Tensor, weight: Tensor) -> Tensor:
+def with_norm(norm: Tensor, weight: Tensor) -> Tensor:
     """The weight [out, in] that reads what a norm without its weight [in] gives; rounded to the dtype it had."""
     return (weight.float() * norm.float()).to(weight.dtype)
 

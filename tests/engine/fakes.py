@@ -49,6 +49,7 @@ class FakeModel:
 
     dtype = torch.float32
     kernel_head = None
+    look = None
 
     def denoise(self, *_: object) -> Any:
         raise NotImplementedError  # there is no head

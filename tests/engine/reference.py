@@ -35,6 +35,7 @@ class ReferenceModel:
     dtype = torch.float32
     device = torch.device("cpu")
     kernel_head = None
+    look = None
 
     def denoise(self, *_: object) -> Any:
         raise NotImplementedError  # there is no head

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dgengine.diagnosis import diagnose
+from dgengine.native import compiling
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,7 @@ def test_the_program_prints_json() -> None:
     found = json.loads(done.stdout)
     assert found["torch"] == torch.__version__ and found["torch_problem"] is None
     assert len(found["devices"]) == torch.cuda.device_count()
+    assert found["native_problem"] == compiling.library()[1]
 
 
 def test_a_torch_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_what_the_engine_says_is_what_is_reckoned_with() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("spec", tiny.SPECS)
 def test_plain_weights(spec: str, dtype: torch.dtype) -> None:
-    loaded = load_model(tiny_checkpoint(spec), dtype=dtype)
+    loaded = load_model(tiny_checkpoint(spec), dtype=dtype, kernels=False)
     assert weight_bytes(loaded.config, replace(PLAIN, width=dtype.itemsize), "cpu").total == loaded.weight_bytes()
 
 
@@ -260,7 +260,7 @@ def test_passes_allocate_what_is_foretold(middle: Callable[[TinySpec], Any], pre
     own = precision_of(precision)
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     source = middle(replace(MIDDLE, num_experts=experts))
-    loaded = load_model(source, dtype=dtype, recipe=Recipe(own.experts, own.mlp))
+    loaded = load_model(source, dtype=dtype, recipe=Recipe(own.experts, own.mlp), kernels=False)
     peaks, foretold = measured(loaded), workspace(loaded.config, own, CONTEXT, "cpu")
     denoising = max(foretold.conditioning, foretold.layers, foretold.head, foretold.sampling)
     assert 0.5 * denoising <= peaks.denoising <= denoising

@@ -294,7 +294,11 @@ def histories(draw: st.DrawFn) -> list[tuple[str, int]]:
 
 
 @examples(60)
-@given(history=histories(), name=st.sampled_from(["base", "deep", "many-experts"]), slack=st.sampled_from([0, 3, 20]))
+@given(
+    history=histories(),
+    name=st.sampled_from(["base", "deep", "many-experts", "panels"]),
+    slack=st.sampled_from([0, 3, 20]),
+)
 def test_any_history_agrees_with_a_fresh_prefill(history: list[tuple[str, int]], name: str, slack: int) -> None:
     model, spec = ours(name), SPECS[name]
     generator = torch.Generator().manual_seed(len(history))

@@ -114,6 +114,17 @@ SPECS = {
         sliding_window=11, num_experts=5, top_k_experts=4, moe_intermediate_size=48, canvas_length=7,
         rms_norm_eps=1e-5, full_theta=20_000.0, partial_rotary_factor=1.0,
     ),
+    # of whole panels: the passes of these two are computed by dgengine.native where there is a compiler
+    "panels": TinySpec(
+        vocab_size=160, hidden_size=96, intermediate_size=64, layer_types=("sliding", "full", "sliding", "full"),
+        head_dim=32, global_head_dim=64, sliding_window=13, moe_intermediate_size=32, canvas_length=24,
+    ),
+    "uneven-panels": TinySpec(
+        vocab_size=224, hidden_size=128, intermediate_size=32, layer_types=("sliding", "sliding", "full"),
+        num_attention_heads=3, num_key_value_heads=3, head_dim=64, global_head_dim=96, num_global_key_value_heads=1,
+        sliding_window=6, num_experts=5, top_k_experts=3, moe_intermediate_size=64, canvas_length=37,
+        final_logit_softcapping=8.0, rms_norm_eps=1e-5, partial_rotary_factor=0.5,
+    ),
 }  # fmt: skip
 
 

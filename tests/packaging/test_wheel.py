@@ -83,6 +83,8 @@ def test_holds_packages_themes_and_licence(names: list[str]) -> None:
     assert themes
     assert themes <= set(names)
     assert "dgchat/guide.toml" in names
+    sources = {f"dgengine/native/{path.name}" for path in (ROOT / "engine" / "dgengine" / "native").glob("*.[ch]")}
+    assert len(sources) > 1 and sources <= set(names)
     assert {f"dgchat/export/player.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

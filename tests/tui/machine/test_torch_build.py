@@ -13,7 +13,7 @@ from dgchat.machine.torch_build import CudaDevice, TorchBuild, find
 
 TOLD = {
     "torch": "2.13.0", "torch_problem": None, "cuda": "12.8", "hip": None, "cuda_problem": None, "triton": "3.6.0",
-    "triton_problem": None,
+    "triton_problem": None, "native_problem": "there is no C \x1b[1mcompiler",
     "devices": [{"name": "A \x1b[31mcard", "total": 100, "free": None, "capability": "9.0", "problem": "no kernel"}],
 }  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_this_installation() -> None:
 def test_what_is_told() -> None:
     found = find(program(f"print('a line of a library'); print({json.dumps(TOLD)!r})"))
     device = CudaDevice("A card", 100, None, "9.0", "no kernel")
-    assert found == TorchBuild("2.13.0", None, "12.8", None, (device,), "3.6.0")
+    assert found == TorchBuild("2.13.0", None, "12.8", None, (device,), "3.6.0", None, "there is no C compiler")
     assert not found.computes
 
 

@@ -1,0 +1,100 @@
+"""Builds the C sources beside this module, once for each processor and compiler, and loads what came of it.
+
+The library lies in the user's cache, under a name that follows from the sources, the compiler and what it makes of this
+processor, so that a home that several machines share holds one for each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from dgengine.errors import described
+from dgengine.native.structures import SIZES, Model, Pass, Statistics
+
+SWITCH: Final = "DGENGINE_NATIVE"
+"""The environment variable that turns all of this off when it is 0."""
+
+_SOURCES: Final = ("canvas.c", "products.h", "team.h", "vectors.h")
+_OPTIONS: Final = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
+_COMPILERS: Final = ("cc", "gcc", "clang")
+_SECONDS: Final = 60
+_MACHINES: Final = ("x86_64", "AMD64")
+
+
+@cache
+def library() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or None; and then why not, in a few words."""
+    if os.environ.get(SWITCH) == "0":
+        return None, f"{SWITCH} is 0"
+    if platform.system() != "Linux" or platform.machine() not in _MACHINES:
+        return None, "it is for Linux on x86-64"
+    compiler = os.environ.get("CC") or next((found for name in _COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        return None, "there is no C compiler"
+    try:
+        return _declared(ctypes.CDLL(str(_built(compiler)))), None
+    except subprocess.CalledProcessError as failure:
+        complaint = failure.stderr.decode(errors="replace").strip().splitlines()
+        return None, f"{compiler} does not compile it ({complaint[0] if complaint else failure.returncode})"
+    except (OSError, subprocess.SubprocessError, AttributeError) as failure:
+        return None, f"it cannot be built ({described(failure)})"
+
+
+def has_bf16(compiled: ctypes.CDLL) -> bool:
+    """Whether it multiplies in bfloat16, which takes a processor that does."""
+    return bool(compiled.dg_has_bf16())
+
+
+def _built(compiler: str) -> Path:
+    """Where the library lies, which is built unless it has been."""
+    here = Path(__file__).parent
+    key = hashlib.sha256(_understood(compiler) + " ".join(_OPTIONS).encode())
+    for name in _SOURCES:
+        key.update((here / name).read_bytes())
+    folder = platformdirs.user_cache_path("dgchat") / "native"
+    target = folder / f"canvas-{key.hexdigest()[:24]}.so"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            output = Path(scratch) / target.name
+            _run(compiler, *_OPTIONS, "-shared", str(here / _SOURCES[0]), "-o", str(output), "-lm")
+            output.replace(target)  # whole or not at all: another process may be at it too
+    return target
+
+
+def _understood(compiler: str) -> bytes:
+    """What a compiler says of itself and of this processor: everything that it predefines."""
+    return _run(compiler, *_OPTIONS, "-dM", "-E", "-x", "c", os.devnull)
+
+
+def _run(*command: str) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS, stdin=subprocess.DEVNULL).stdout
+
+
+def _declared(compiled: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, number = ctypes.POINTER, ctypes.c_long
+    for name, arguments, result in (
+        ("dg_has_bf16", [], ctypes.c_int),
+        ("dg_sizes", [number * len(SIZES)], None),
+        ("dg_scratch", [pointer(Model), number, number, number], number),
+        ("dg_pass", [pointer(Pass)], ctypes.c_int),
+        ("dg_look", [pointer(Statistics)], ctypes.c_int),
+    ):
+        function = getattr(compiled, name)
+        function.argtypes, function.restype = arguments, result
+    sizes = (number * len(SIZES))()
+    compiled.dg_sizes(sizes)
+    if tuple(sizes) != SIZES:
+        raise OSError(f"its structures have {list(sizes)} bytes and not {list(SIZES)}")
+    return compiled
