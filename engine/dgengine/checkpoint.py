@@ -23,7 +23,7 @@ from dgengine.kernels.vocabulary import kernel_head
 from dgengine.layouts import FLOATS, Expected, Layout, detect
 from dgengine.model import Model
 from dgengine.native.packing import Recording
-from dgengine.native.trial import native_denoiser
+from dgengine.native.trial import native_passes
 from dgengine.quantized.forms import Recipe
 from dgengine.reading import Reader
 from dgengine.streaming import spread
@@ -94,7 +94,7 @@ def read_model(
     """The rest of `load_model`, of a directory that is open; the arguments and errors are its."""
     in_host = spread(len(config.layers), streamed)
     reader = Reader(files, layout, device, dtype, recipe, in_host)
-    if device.type == "cpu" and kernels is None and config.computes_all_experts:
+    if device.type == "cpu" and kernels is None and config.computes_all_experts and not in_host:
         return _assemble_natively(config, reader, dtype, report)
     wanted = device.type == "cuda" if kernels is None else kernels
     return assemble(config, reader, device, dtype, wanted, report, in_host)
@@ -104,7 +104,7 @@ def _assemble_natively(config: ModelConfig, source: Source, dtype: torch.dtype, 
     """A small model on a CPU, denoised by C where that can be had."""
     recording = Recording(source)
     model = Model(config, build(config, recording, report))
-    model.native, model.native_note = native_denoiser(model, recording)
+    model.native, model.native_note = native_passes(model, recording)
     return model
 
 

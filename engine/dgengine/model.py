@@ -18,7 +18,7 @@ from dgengine.config import LayerKind, ModelConfig
 from dgengine.frame import CanvasAttention, Frame, attend_masked
 from dgengine.kernels.experts import KernelExperts
 from dgengine.kernels.vocabulary import KernelHead
-from dgengine.native.denoiser import Attended, NativeDenoiser
+from dgengine.native.passes import NativePasses
 from dgengine.norm import rms_norm, softcap
 from dgengine.quantized.base import Form
 from dgengine.quantized.matrices import QuantizedExperts
@@ -57,6 +57,7 @@ class Model:
         native: takes the place of torch in `encode` and `decode`, on a CPU; None where there is none.
         native_note: why there is none, in a few words; None where there is, or it was not tried.
         stack: the layers.
+        rotary: the rotary factors of each layer.
         embedding_scale: what embeddings are multiplied with: sqrt(D), in the precision of the weights.
         canvas_attention: the attention of `denoise`.
         encoded_lengths: numbers of tokens, ascending, that `encode` fills its passes up to.
@@ -64,7 +65,7 @@ class Model:
 
     kernel_note: str | None = None
     kernel_head: KernelHead | None = None
-    native: NativeDenoiser | None = None
+    native: NativePasses | None = None
     native_note: str | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, streamed: Sequence[int] = ()) -> None:
@@ -87,7 +88,7 @@ class Model:
         # sqrt(D), rounded to the weights' dtype as the reference does
         self.embedding_scale = float(torch.tensor(config.hidden_size**0.5).to(self.dtype))
         tables = {layer: RotaryTable(config.rope(layer.kind), layer.head_dim, self.device) for layer in config.layers}
-        self._rotary = [tables[layer] for layer in config.layers]
+        self.rotary = [tables[layer] for layer in config.layers]
 
     def new_cache(self, slack: int | None = None) -> KVCache:
         """An empty cache.
@@ -158,7 +159,7 @@ class Model:
         """
         _expect_ids(ids, 1)
         if self.native is not None:
-            self._encode_natively(self.native, ids, cache)
+            self.native.encode(ids, cache)
             return
         for piece in self._pieces(ids.to(self.device), cache.length):
             padded = self._padded(piece)
@@ -195,22 +196,25 @@ class Model:
             canvas: token ids, int64 [C] or [B, C]; C need not be the configuration's canvas length.
             cache: the committed tokens; may be empty.
             self_conditioning: the previous step's logits over its temperature, [C, V] or [B, C, V]; None at the first
-                step. They are rounded to the model's dtype first, as the reference does. Or their softmax in float32,
-                of one canvas.
+                step. They are rounded to the model's dtype first, as the reference does. Or their softmax, of one
+                canvas.
 
         Returns:
             logits float32 [C, V] or [B, C, V], softcapped, before any temperature; the caller's to change in place.
 
         Raises:
             ValueError: a canvas of another dtype or rank, or self-conditioning of another shape.
+            IndexError: an id outside the vocabulary.
         """
         _expect_ids(canvas, 1, 2)
         shape = (*canvas.shape, self.config.vocab_size)
+        if isinstance(self_conditioning, Softmax) and canvas.ndim != 1:
+            raise ValueError("a softmax conditions one canvas, and not several")
         given = self_conditioning.weights if isinstance(self_conditioning, Softmax) else self_conditioning
         if given is not None and given.shape != shape:
             raise ValueError(f"self-conditioning must be {list(shape)}, not {list(given.shape)}")
         if self.native is not None:
-            return self._decode_natively(self.native, canvas, cache, self_conditioning)
+            return self.native.decode(canvas, cache, self_conditioning)
         with torch.inference_mode():
             hidden = self._decode(canvas.to(self.device), cache, self_conditioning)
         return self._logits(hidden).view(shape)
@@ -223,20 +227,9 @@ class Model:
         """
         cache.reserve(self.config.canvas_length)
         if cache.frame is None:
-            cache.frame = Frame(cache, self.config, self._rotary, self.canvas_attention)
+            cache.frame = Frame(cache, self.config, self.rotary, self.canvas_attention)
         cache.frame.set(cache)
         return cache.frame
-
-    def attended(self, count: int, cache: KVCache) -> list[Attended]:
-        """What a pass of `count` tokens after what `cache` holds sees in each layer, with room for itself."""
-        start = cache.length
-        cache.reserve(count)
-        found = []
-        for index, (layer, table) in enumerate(zip(self.config.layers, self._rotary, strict=True)):
-            window = None if layer.kind == "full" else self.config.sliding_window
-            room = cache.room(index, everything(start, window).first, start, start + count)
-            found.append(Attended(room.keys, room.values, table.range(start, count), window or 0))
-        return found
 
     def denoise(
         self,
@@ -306,34 +299,6 @@ class Model:
         hidden = self._embed(ids).to(self.residual_dtype)
         return self.stack.through(len(self.stack), hidden, cache, span)
 
-    def _encode_natively(self, native: NativeDenoiser, ids: Tensor, cache: KVCache) -> None:
-        _expect_within(ids, self.config.vocab_size)
-        for piece in ids.split(native.piece):
-            if piece.shape[0]:
-                native.encode(piece, self.attended(piece.shape[0], cache))
-                cache.commit(piece)
-
-    def _decode_natively(
-        self, native: NativeDenoiser, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None
-    ) -> Tensor:
-        _expect_within(canvas, self.config.vocab_size)
-        with torch.inference_mode():
-            attended = self.attended(canvas.shape[-1], cache)
-            if canvas.ndim == 1:
-                return native.logits(canvas, attended, self._softmax_of(self_conditioning))
-            # a batch shares the prefix: each canvas takes its turn in the room after it
-            each = list(self_conditioning) if isinstance(self_conditioning, Tensor) else [None] * len(canvas)
-            return torch.stack(
-                [native.logits(own, attended, self._softmax_of(c)) for own, c in zip(canvas, each, strict=True)]
-            )
-
-    def _softmax_of(self, conditioning: Tensor | Softmax | None) -> Softmax | None:
-        """Logits over a temperature [C, V] as their softmax, from logits rounded as `decode` tells."""
-        if conditioning is None or isinstance(conditioning, Softmax):
-            return conditioning
-        shares = conditioning.to(self.dtype).float().softmax(dim=-1).contiguous()
-        return Softmax(shares, torch.ones(shares.shape[0]))
-
     def _decode(self, canvas: Tensor, cache: KVCache, self_conditioning: Tensor | Softmax | None) -> Tensor:
         count = canvas.shape[-1]
         start = cache.length
@@ -342,7 +307,7 @@ class Model:
             "full": everything(start, None),
             "sliding": everything(start, self.config.sliding_window),
         }
-        rotary = [table.range(start, count) for table in self._rotary]
+        rotary = [table.range(start, count) for table in self.rotary]
         span = Span(canvas.numel() // count, start, count, start, False, visible, rotary)
         return self._denoised(canvas, cache, self_conditioning, span)
 
@@ -359,7 +324,7 @@ class Model:
             "full": sees(start, count, None, self.device),
             "sliding": sees(start, count, self.config.sliding_window, self.device),
         }
-        rotary = [table.range(start, count) for table in self._rotary]
+        rotary = [table.range(start, count) for table in self.rotary]
         return Span(1, start, count, committed, True, visible, rotary)
 
     # from ids, and to logits
@@ -430,8 +395,3 @@ class Model:
 def _expect_ids(ids: Tensor, *ranks: int) -> None:
     if ids.dtype != torch.int64 or ids.ndim not in ranks:
         raise ValueError(f"token ids must be int64 of rank {ranks}, not {ids.dtype} of shape {list(ids.shape)}")
-
-
-def _expect_within(ids: Tensor, words: int) -> None:
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < words:
-        raise IndexError(f"token ids must be from 0 to {words - 1}")

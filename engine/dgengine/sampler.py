@@ -203,8 +203,8 @@ class BlockSampler:
 
     Attributes:
         canvas: int64 [C], what the next `decode` reads.
-        self_conditioning: what the next pass reads: float32 [C, V] after `step`, the softmax after `take`; None before
-            the first step.
+        self_conditioning: what the next pass reads: float32 [C, V] after `step` without a `Look`, else the softmax;
+            None before the first step.
         steps: steps taken.
         converged: whether the last step met the stopping rule.
         draft: int32 [C] on the host, the argmax canvas of the last step: what is committed.
@@ -223,7 +223,8 @@ class BlockSampler:
 
         Args:
             generator: its device is where the canvas lives; its state carries on from block to block.
-            dtype: that of the weights. The processed logits are rounded to it before they are handed on.
+            dtype: that of the weights. The processed logits are rounded to it before they are handed on;
+                what a `Look` gives is not.
             key: where the random numbers of steps by kernels begin, of `counter.key_of`: these steps have them by
                 counting, and not of the generator, so that they are the same where a graph runs ahead.
         """

@@ -12,7 +12,7 @@ class Softmax:
     """The softmax of C positions over V words, but for a factor a row: what the next step is conditioned on.
 
     Attributes:
-        weights: bfloat16 [C, V].
+        weights: [C, V], bfloat16 or float32.
         totals: float32 [C], the sum of each row before it was rounded.
     """
 

@@ -59,7 +59,7 @@ def test_it_attends_to_what_a_pass_sees(spec: str, slack: int) -> None:
             with torch.inference_mode():
                 found, wanted = frame.attend(layer, *given), seen_by_the_host(model, cache, layer, *given)
             torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-            factors = model._rotary[layer].range(cache.length, model.config.canvas_length)
+            factors = model.rotary[layer].range(cache.length, model.config.canvas_length)
             assert all(map(torch.equal, frame.rotary[layer], factors))
         start += count
     assert cache.length == start and 2 <= len(frames) <= 4

@@ -316,7 +316,8 @@ static void route(const Model *m, const Layer *layer, const float *scores, float
     for (long k = 0; k < m->top_k; k++) {
         long best = -1;
         for (long e = 0; e < m->experts; e++)
-            if (weights[e] == 0.0f && (best < 0 || !(scores[e] <= scores[best]))) best = e; /* NaN is chosen */
+            if (weights[e] == 0.0f && (best < 0 || (scores[best] == scores[best] && !(scores[e] <= scores[best]))))
+                best = e; /* NaN is chosen, and so shows */
         if (k == 0) peak = scores[best];
         weights[best] = expf(scores[best] - peak) + 1e-30f; /* never quite zero, which is for those not chosen */
         sum += weights[best];
@@ -424,8 +425,8 @@ typedef struct {
     float *shares, *totals;       /* [C, V] and [C]: the softmax, but for a factor a row */
 } Statistics;
 
-/* A word whose logit is so far below the row's peak has no share: all of a vocabulary of them together are less than
-   what rounding the others costs. */
+/* A word whose logit is so far below the row's peak has no share: some thousands of them together are less than what
+   rounding the others costs, and the vocabularies of small models are no larger. */
 #define NOTHING 25.0f
 
 /* The first word up to which the running sum of `shares` is above the target; never one of no share. */

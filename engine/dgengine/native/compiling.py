@@ -10,9 +10,11 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -29,6 +31,7 @@ _SOURCES: Final = ("canvas.c", "products.h", "team.h", "vectors.h")
 _OPTIONS: Final = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _SECONDS: Final = 60
+_DIGITS: Final = 24
 _MACHINES: Final = ("x86_64", "AMD64")
 
 
@@ -39,14 +42,16 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         return None, f"{SWITCH} is 0"
     if platform.system() != "Linux" or platform.machine() not in _MACHINES:
         return None, "it is for Linux on x86-64"
-    compiler = os.environ.get("CC") or next((found for name in _COMPILERS if (found := shutil.which(name))), None)
-    if compiler is None:
+    compiler = (
+        shlex.split(os.environ.get("CC", "")) or [found for name in _COMPILERS if (found := shutil.which(name))][:1]
+    )
+    if not compiler:
         return None, "there is no C compiler"
     try:
         return _declared(ctypes.CDLL(str(_built(compiler)))), None
     except subprocess.CalledProcessError as failure:
         complaint = failure.stderr.decode(errors="replace").strip().splitlines()
-        return None, f"{compiler} does not compile it ({complaint[0] if complaint else failure.returncode})"
+        return None, f"{compiler[0]} does not compile it ({complaint[0] if complaint else failure.returncode})"
     except (OSError, subprocess.SubprocessError, AttributeError) as failure:
         return None, f"it cannot be built ({described(failure)})"
 
@@ -56,26 +61,50 @@ def has_bf16(compiled: ctypes.CDLL) -> bool:
     return bool(compiled.dg_has_bf16())
 
 
-def _built(compiler: str) -> Path:
-    """Where the library lies, which is built unless it has been."""
+def _built(compiler: Sequence[str]) -> Path:
+    """Where the library lies, which is built unless it has been.
+
+    Its name ends with a hash of what is in it: a file that a crash of the system has cut off would end the process.
+    """
     here = Path(__file__).parent
     key = hashlib.sha256(_understood(compiler) + " ".join(_OPTIONS).encode())
     for name in _SOURCES:
         key.update((here / name).read_bytes())
-    folder = platformdirs.user_cache_path("dgchat") / "native"
-    target = folder / f"canvas-{key.hexdigest()[:24]}.so"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            output = Path(scratch) / target.name
-            _run(compiler, *_OPTIONS, "-shared", str(here / _SOURCES[0]), "-o", str(output), "-lm")
-            output.replace(target)  # whole or not at all: another process may be at it too
+    folder = _own_folder()
+    name = f"canvas-{key.hexdigest()[:_DIGITS]}"
+    for found in folder.glob(f"{name}-*.so"):
+        if found.name == f"{name}-{_hash_of(found)}.so":
+            return found
+        found.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        output = Path(scratch) / f"{name}.so"
+        _run(*compiler, *_OPTIONS, "-shared", str(here / _SOURCES[0]), "-o", str(output), "-lm")
+        target = folder / f"{name}-{_hash_of(output)}.so"
+        output.replace(target)  # whole or not at all: another process may be at it too
     return target
 
 
-def _understood(compiler: str) -> bytes:
+def _own_folder() -> Path:
+    """Where libraries are kept. What lies there is run: nobody else may write to it.
+
+    Raises:
+        OSError: it cannot be made, or somebody else may.
+    """
+    folder = platformdirs.user_cache_path("dgchat") / "native"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.stat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise PermissionError(f"others can write to {folder}")
+    return folder
+
+
+def _hash_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
+
+
+def _understood(compiler: Sequence[str]) -> bytes:
     """What a compiler says of itself and of this processor: everything that it predefines."""
-    return _run(compiler, *_OPTIONS, "-dM", "-E", "-x", "c", os.devnull)
+    return _run(*compiler, *_OPTIONS, "-dM", "-E", "-x", "c", os.devnull)
 
 
 def _run(*command: str) -> bytes:

@@ -37,7 +37,7 @@ class Attended(NamedTuple):
 
 
 class NativeDenoiser:
-    """Denoises by the C library. It may be called from any thread, and takes one call at a time."""
+    """Computes by the C library. It may be called from any thread, and takes one pass at a time."""
 
     def __init__(self, library: ctypes.CDLL, packed: Packed) -> None:
         self._library = library

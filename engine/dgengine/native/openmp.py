@@ -26,10 +26,10 @@ class OpenMP(NamedTuple):
 def openmp() -> OpenMP | None:
     """Torch's; None where it has another, or none."""
     for path in _loaded():
-        library = ctypes.CDLL(path)
         try:
+            library = ctypes.CDLL(path)
             entries = (library.GOMP_parallel, library.omp_get_num_threads)
-        except AttributeError:
+        except (OSError, AttributeError):  # another file lies there by now, or it is another OpenMP
             continue
         addresses = [ctypes.cast(entry, ctypes.c_void_p).value for entry in entries]
         if addresses[0] and addresses[1]:
@@ -45,5 +45,6 @@ def _loaded() -> list[str]:
         return []
     paths = [fields[5] for line in maps if len(fields := line.split(maxsplit=5)) == 6]
     found = [path for path in dict.fromkeys(paths) if "omp" in Path(path).name and ".so" in path]
-    own = [path for path in found if path.startswith(str(Path(torch.__file__).parents[1]))]
+    folder = str(Path(torch.__file__).parent)
+    own = [path for path in found if path.startswith((f"{folder}/", f"{folder}.libs/"))]
     return own or (found if len(found) == 1 else [])

@@ -19,7 +19,7 @@ from dgengine.weights import EMBEDDING, NORM, Matrix, Source, decoder_layer, enc
 
 PANEL: Final = 32
 Given = TypeVar("Given", bound=Matrix)
-_CONDITIONING = "model.decoder.self_conditioning"
+CONDITIONING: Final = "model.decoder.self_conditioning"
 
 
 def why_not(config: ModelConfig) -> str | None:
@@ -75,8 +75,8 @@ class Packed:
         self._arena = _huge_pages(_numbers(config), dtype)
         self._used = 0
         embedding = source.given(EMBEDDING).contiguous()
-        self._kept.append(embedding)
-        gate, up, down = (source.given(f"{_CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
+        self._embedding = embedding  # the model's own: it is not copied
+        gate, up, down = (source.given(f"{CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
         # matrices are packed in the order of their use, which is that of fields
         conditioning = self._gated(gate, up), self._matrix(down)
         layers = (structures.Layer * len(config.layers))(
@@ -99,13 +99,14 @@ class Packed:
             head=self._matrix(embedding),
             conditioning_gate_up=conditioning[0],
             conditioning_down=conditioning[1],
-            conditioning_norm=self._floats(source.given(f"{_CONDITIONING}.pre_norm.weight")),
+            conditioning_norm=self._floats(source.given(f"{CONDITIONING}.pre_norm.weight")),
             head_norm=self._floats(source.given(NORM).float() / config.final_logit_softcapping),
             layer=layers,
         )
+        del self._source  # it holds all that was given
 
     def nbytes(self) -> int:
-        """Bytes that it holds."""
+        """Bytes that it holds, the embedding's apart, which the model holds too."""
         return self._arena.nbytes + sum(kept.nbytes for kept in self._kept if isinstance(kept, Tensor))
 
     def _layer(self, config: ModelConfig, layer: LayerConfig, index: int) -> structures.Layer:
@@ -158,7 +159,7 @@ class Packed:
         return {"experts_gate_up": gate_up, "experts_down": down}
 
     def _floats(self, tensor: Tensor) -> int:
-        kept = tensor.float().contiguous()
+        kept = tensor.to(torch.float32, copy=True).contiguous()
         self._kept.append(kept)
         return kept.data_ptr()
 

@@ -42,7 +42,7 @@ ALWAYS float lane_max(Vector v) {
 }
 
 /* e^x within 2 ulp: 2^n times a polynomial of the rest, which is the method and the coefficients of Cephes' expf.
-   NaN stays NaN. Below -80 it is e^-80: what is multiplied with it is not denormal either, which would take many times
+   NaN stays NaN. Above 88 it is e^88, and below -80 e^-80: what is multiplied with it is not denormal either, which would take many times
    as long. */
 ALWAYS Vector exponential(Vector x) {
     const Vector low = filled(-80.0f), high = filled(88.0f), round = filled(12582912.0f); /* 1.5 * 2^23 */

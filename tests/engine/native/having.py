@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +12,7 @@ needs_compiler = pytest.mark.skipif(
     platform.system() != "Linux" or platform.machine() != "x86_64" or not (shutil.which("cc") or shutil.which("gcc")),
     reason="needs a C compiler, on Linux on x86-64",
 )
+
+_PROCESSOR = Path("/proc/cpuinfo")
+HAS_BF16 = _PROCESSOR.exists() and "avx512_bf16" in _PROCESSOR.read_text()
+needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="needs a processor with products of bfloat16")

@@ -105,19 +105,37 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @needs_compiler
-def test_a_library_that_is_broken(fresh: Path) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_library_that_was_cut_off_is_built_anew(share: float, fresh: Path) -> None:
     compiling.library()
     (built,) = fresh.iterdir()
-    # in a process of its own: this one has the file mapped
-    built.unlink()
-    built.write_bytes(b"no library")
+    whole = built.read_bytes()
+    built.unlink()  # and not written over: this process has it mapped
+    built.write_bytes(whole[: int(share * len(whole))])
     code = "from dgengine.native.compiling import library; print(library()[1])"
     engine, kernels = (Path(compiling.__file__).parents[2], Path(__file__).parents[3] / "kernels")
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env={**os.environ, "XDG_CACHE_HOME": str(fresh.parents[1]), "PYTHONPATH": f"{engine}{os.pathsep}{kernels}"},
     )  # fmt: skip
-    assert told.stdout.startswith("it cannot be built (OSError")
+    assert told.stdout == "None\n"
+    (again,) = fresh.iterdir()
+    assert again.stat().st_size > 0.9 * len(whole)
+
+
+@needs_compiler
+def test_a_folder_that_others_can_write_to_is_not_trusted(fresh: Path) -> None:
+    compiling.library()
+    fresh.chmod(0o777)
+    compiling.library.cache_clear()
+    found, reason = compiling.library()
+    assert found is None and reason is not None and "others can write to" in reason
+
+
+@needs_compiler
+def test_a_compiler_with_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "cc -DNDEBUG")
+    assert compiling.library()[1] is None
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere no library is loaded")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
@@ -22,12 +25,12 @@ from dgengine.model import Model
 from dgengine.native import compiling
 from dgengine.native.denoiser import NativeDenoiser
 from dgengine.native.openmp import OpenMP, openmp
-from dgengine.native.packing import panels
+from dgengine.native.packing import PANEL, panels
 from dgengine.sampler import Look, fast_statistics
 from dgengine.sampling import Sampling
 from dgkernels.outcome import Softmax
 from tests.amounts import examples
-from tests.engine.native.having import needs_compiler
+from tests.engine.native.having import HAS_BF16, needs_bf16, needs_compiler
 from tests.engine.tiny import SPECS, tiny_checkpoint
 
 pytestmark = needs_compiler
@@ -128,8 +131,9 @@ def test_other_processors(processor: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_threads_that_do_not_come_are_not_waited_for(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    native, there = model().native, openmp()
-    assert native is not None and there is not None
+    there, passes = openmp(), model().native
+    assert there is not None and passes is not None
+    native = passes._denoiser
     cache, canvas = model().new_cache(), drawn(40, 160)
     torch.set_num_threads(1)
     wanted = model().decode(canvas, cache)
@@ -161,6 +165,62 @@ def test_a_held_position_is_certain() -> None:
     found, wanted = (own.decode(drawn(24, 160), cache, logits_) for own, logits_ in
                      ((model(), softmax), (model(), logits)))  # fmt: skip
     assert (found - wanted).abs().max() <= 1e-4
+
+
+def test_a_softmax_of_any_strides_and_width() -> None:
+    cache, canvas = model().new_cache(), drawn(24, 160)
+    shares = torch.rand(24, 160).softmax(-1).t().contiguous().t()
+    odd = Softmax(shares, torch.ones(48)[::2])
+    wanted = model().decode(canvas, cache, Softmax(shares.contiguous(), torch.ones(24)))
+    assert not odd.weights.is_contiguous() and torch.equal(model().decode(canvas, cache, odd), wanted)
+    rough = Softmax(shares.bfloat16(), torch.ones(24))
+    assert (model().decode(canvas, cache, rough) - wanted).abs().max() <= 0.1
+    batch = Softmax(shares.repeat(2, 1, 1), torch.ones(2, 24))
+    with pytest.raises(ValueError, match="one canvas"):
+        model().decode(canvas.repeat(2, 1), cache, batch)
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_logits_may_be_changed_in_place_by_the_caller(batch: tuple[int, ...]) -> None:
+    cache = model().new_cache()
+    model().decode(drawn(24, 160).expand(*batch, 24), cache).div_(2.0)
+
+
+def test_a_broken_expert_shows() -> None:
+    """A score that is NaN is chosen, as torch chooses it, and not passed over."""
+    own = load_model(tiny_checkpoint("panels"))
+    assert own.native is not None
+    packed = own.native._denoiser._packed
+    router = packed.model.layer[0].router
+    scores = (ctypes.c_float * (router.k * PANEL)).from_address(router.panels)
+    for row in range(router.k):
+        scores[row * PANEL] = math.nan  # the first expert's
+    assert own.decode(drawn(24, 160), own.new_cache()).isnan().all()
+
+
+def test_two_threads_share_a_model(threads: None) -> None:
+    torch.set_num_threads(2)
+    caches = [model().new_cache() for _ in range(2)]
+    for seed, cache in enumerate(caches):
+        model().encode(drawn(30 + seed, 160, seed), cache)
+    wanted = [model().decode(drawn(24, 160), cache) for cache in caches]
+
+    def again(number: int) -> bool:
+        torch.set_num_threads(2)
+        return all(torch.equal(model().decode(drawn(24, 160), caches[number]), wanted[number]) for _ in range(20))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(again, range(2)))
+
+
+def test_its_bytes_are_counted() -> None:
+    own, config = model(), SPECS["panels"]
+    assert own.native is not None
+    extra = own.weight_bytes() - by_torch().weight_bytes()
+    soft = config.vocab_size * config.hidden_size * 4
+    assert extra == own.native.nbytes()
+    matrices = sum(w.numel() for w in own._weights.tensors() if w.ndim > 1) * 4
+    assert 0.9 * matrices < extra - soft < 1.1 * matrices + 32 * config.hidden_size * 4 * len(config.layer_types)
 
 
 def test_ids_outside_the_vocabulary_are_refused() -> None:
@@ -261,6 +321,48 @@ def test_what_differs_from_torch_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(NativeDenoiser, "logits", lambda self, *given: right(self, *given) * 1.01)
     found = load_model(tiny_checkpoint("panels"))
     assert found.native is None and "differ from torch's by 1.0%" in (found.native_note or "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("q.window < 0) return;", "1) return;"),  # what comes later, or has left the window, is seen
+        ("pass->encoding ? layer->encoder_scalar : layer->decoder_scalar", "layer->decoder_scalar"),
+        ("all->argmax[row] = best;", "all->argmax[row] = 0;"),
+        ("drawn(shares, words, all->uniforms[row] * sum)", "best"),
+        ("else memcpy((float *)buffer + at, row, d * sizeof(float));", "else (void)at;"),
+        ("if (m->bf16) all_to_bf16((uint16_t *)buffer + at, row, d);", "if (m->bf16) return;"),
+    ],
+)
+def test_a_library_with_a_mistake_is_not_used(
+    right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = shutil.copytree(Path(compiling.__file__).parent, tmp_path / "native")
+    text = (sources / "canvas.c").read_text()
+    assert text.count(right) == 1
+    (sources / "canvas.c").write_text(text.replace(right, wrong))
+    monkeypatch.setattr(compiling, "__file__", str(sources / "compiling.py"))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    rough = "bf16" in right
+    if rough and not HAS_BF16:
+        pytest.skip("this processor has no products of bfloat16")
+    compiling.library.cache_clear()
+    try:
+        found = load_model(tiny_checkpoint("panels"), dtype=torch.bfloat16 if rough else torch.float32)
+    finally:
+        compiling.library.cache_clear()
+    assert found.native is None and "differ from torch's by" in (found.native_note or "")
+
+
+def test_streamed_experts_are_left_to_torch() -> None:
+    found = load_model(tiny_checkpoint("panels"), streamed=2)
+    assert found.native is None and found.native_note is None and found.host_bytes() > 0
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["panels", "uneven-panels"])
+def test_bfloat16_is_computed_too(name: str) -> None:
+    assert model(name, torch.bfloat16).native is not None
 
 
 def test_what_fails_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
