@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
+
+_NAME: Final = re.compile(r"lib[gi]?omp.*\.so")  # GNU's, Intel's, LLVM's
 
 
 class OpenMP(NamedTuple):
@@ -44,7 +47,7 @@ def _loaded() -> list[str]:
     except OSError:
         return []
     paths = [fields[5] for line in maps if len(fields := line.split(maxsplit=5)) == 6]
-    found = [path for path in dict.fromkeys(paths) if "omp" in Path(path).name and ".so" in path]
+    found = [path for path in dict.fromkeys(paths) if _NAME.match(Path(path).name)]
     folder = str(Path(torch.__file__).parent)
     own = [path for path in found if path.startswith((f"{folder}/", f"{folder}.libs/"))]
     return own or (found if len(found) == 1 else [])
