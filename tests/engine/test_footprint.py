@@ -174,12 +174,12 @@ def test_a_cache_never_takes_more_than_is_foretold(steps: Walk) -> None:
 
 @given(st.integers(1, 40), st.integers(0, 40))
 def test_what_is_foretold_is_at_most_double(passes: int, blocks: int) -> None:
-    """In a chat that only ever goes on."""
+    """In a chat that only ever goes on; a first buffer may be a few tokens larger than what it is asked for."""
     block = [("denoise", 0), ("encode", SMALL.canvas_length)]
     with watched(SMALL) as (kept, _):
         context = walk(kept, [("encode", footprint.PASS)] * passes + block * blocks, SMALL.canvas_length)
         foretold = cache_bytes(SMALL, context, width=2)
-        assert foretold.total - foretold.growing <= 2.05 * kept.nbytes()
+        assert foretold.total - foretold.growing <= 2.1 * kept.nbytes()
         assert kept.nbytes() >= footprint.least_cache_bytes(SMALL, kept.length, width=2)
 
 
@@ -187,9 +187,9 @@ def test_what_is_foretold_is_at_most_double(passes: int, blocks: int) -> None:
 def test_a_longer_context_never_takes_less(context: int) -> None:
     assert cache_bytes(FULL, context, 2).total <= cache_bytes(FULL, context + 1, 2).total
     precision = precision_of("nvfp4+fp8")
-    # a pass may become shorter by a token: never by as much as that saves
+    # with one token more of context a pass may become shorter by one of at least 64
     less, more = (workspace(FULL, precision, tokens).peak for tokens in (context, context + 1))
-    assert less <= more * 1.002
+    assert less <= more * 65 / 64
 
 
 # what a pass needs

@@ -108,7 +108,9 @@ def _is_needed(name: str, entry: dict[str, Any]) -> bool:
         return True
     good = original()[1].get(name, {"dtype": "", "shape": None})
     alike = {entry["dtype"], good["dtype"]} <= EXCHANGEABLE and "scale_2" not in name and "input_scale" not in name
-    same_shape = entry["shape"] == good["shape"] or (name.endswith("_scale_2") and entry["shape"] == [1])
+    same_shape = entry["shape"] == good["shape"] or (
+        name.endswith(("_scale_2", "input_scale")) and entry["shape"] == [1]
+    )
     return same_shape and (alike or entry["dtype"] == good["dtype"])
 
 

@@ -46,7 +46,7 @@ class RandomModel(FakeModel):
 
     def __init__(self, sharpness: float = 25.0, canvas_length: int = 64, context: int = 4096) -> None:
         super().__init__(
-            sharpness, canvas_length=canvas_length, vocab_size=2048, max_position_embeddings=context
+            sharpness, canvas_length=canvas_length, vocab_size=engine().info.vocab_size, max_position_embeddings=context
         )  # fmt: skip
 
     def decode(self, canvas: torch.Tensor, cache: Any, self_conditioning: torch.Tensor | None = None) -> torch.Tensor:
@@ -325,7 +325,7 @@ def test_line_ends_of_the_document_are_kept() -> None:
 
     class Newlines(RandomModel):
         def decode(self, canvas: torch.Tensor, cache: Any, conditioning: Any = None) -> torch.Tensor:
-            logits = torch.zeros(*canvas.shape, 2048)
+            logits = torch.zeros(*canvas.shape, self.config.vocab_size)
             logits[..., codec().tokens("\n")[0]] = 40.0
             return logits
 
