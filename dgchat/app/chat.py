@@ -21,6 +21,7 @@ from dgchat.app.bindings import bind
 from dgchat.app.chat_screen import ChatScreen
 from dgchat.app.commands import COMMANDS
 from dgchat.app.conversation import Conversation
+from dgchat.app.options import Palette
 from dgchat.app.themed import ThemedApp
 from dgchat.exits import Exit, Failure, of_engine
 from dgchat.history.opening import Opened, open_history
@@ -195,6 +196,11 @@ class ChatApp(ThemedApp):
             sources |= {"backend": "the chat"}
             self.settings = replace(self.settings, backend="embedded", server=None, sources=sources)
         self.host.use(self.settings)
+
+    def action_command_palette(self) -> None:
+        """Opens it."""
+        if not Palette.is_open(self):  # type: ignore[arg-type]
+            self.push_screen(Palette(id="--command-palette"))
 
     def on_unmount(self) -> None:
         """Lets the engine rest; what stands of an answer is kept."""

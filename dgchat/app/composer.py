@@ -19,6 +19,7 @@ from textual.widgets.option_list import Option
 from dgchat.app.attachments import Attachments
 from dgchat.app.bindings import bind
 from dgchat.app.completing import Candidate
+from dgchat.app.options import Options
 from dgchat.images.attaching import Attachment
 from dgchat.images.pasting import pasted_images
 from dgchat.keys import keys_of
@@ -141,7 +142,7 @@ class Composer(Vertical):
         self._unsent = ""
 
     def compose(self) -> ComposeResult:
-        options = OptionList(id="completions", compact=True, markup=False)
+        options = Options(id="completions", compact=True, markup=False)
         options.can_focus = False
         options.display = False
         yield options

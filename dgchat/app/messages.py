@@ -138,11 +138,13 @@ class Answer(Said):
         """Draws the newest step of a trace that grows; returns how many tokens of its block were taken back."""
         from dgchat.app.player import Player  # and with it numpy, for which the first frame does not wait
 
-        player = self.player
+        player, row = self.player, self._row
+        if row is None:
+            return 0
         if player is None:
             player = Player(trace, drawing, live=True, steerable=steerable)
             self.query_one(Prose).display = False
-            await self.mount(player, before=self.query_one(".branches"))
+            await self.mount(player, before=row)
         await player.grown()
         return player.taken_back
 
@@ -176,9 +178,16 @@ class Answer(Said):
         if player is not None:
             await (player.finished() if looking else player.remove())
         await self._think(message.thought, over=True)
-        await self.mount_all(self._composed(), before=self.query_one(".branches"))
+        if (row := self._row) is None:
+            return
+        await self.mount_all(self._composed(), before=row)
         self._show_body(not looking)
         self._show_branches()
+
+    @property
+    def _row(self) -> Widget | None:
+        """That of the branches, before which the rest stands; None where the message is on its way off the screen."""
+        return next(iter(self.query(".branches")), None)
 
     def _composed(self) -> list[Widget]:
         from textual.widgets import Markdown  # for which the first frame does not wait
@@ -224,9 +233,11 @@ class Answer(Said):
         """Shows the steps in the place of the text."""
         from dgchat.app.player import Player
 
+        if (row := self._row) is None:
+            return
         if self.player is None:
             self._show_body(False)
-            await self.mount(Player(trace, drawing, steerable=steerable), before=self.query_one(".branches"))
+            await self.mount(Player(trace, drawing, steerable=steerable), before=row)
         assert self.player is not None  # just mounted
         self.player.focus()
 

@@ -17,6 +17,7 @@ from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
 from dgchat.app.background import in_background
+from dgchat.app.options import Options
 from dgchat.app.screens import Over
 from dgchat.exits import of_engine
 from dgchat.hush import log_traceback
@@ -81,7 +82,7 @@ class ModelsScreen(Over[str | None], ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
             yield Static("Models", id="models-title", markup=False)
-            yield OptionList(id="models")
+            yield Options(id="models")
             yield ProgressBar(id="transfer", show_eta=False, show_percentage=False)
             yield Static("looking at this machine …", id="models-said", markup=False)
             yield Static(_HINT, markup=False)

@@ -38,6 +38,7 @@ from dgchat.trace.steps import StepTrace
 from dgchat.trace.story import tell
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_PARTS = 6  # that a player is composed of
 _STEPS_A_SECOND = 6.0  # at speed 1
 _KEYS = (
     "step-back step-on block-back block-on row-up row-down first-step last-step play slower faster inspect pin unpin"
@@ -100,7 +101,14 @@ class Player(Vertical):
         """A live canvas that is left alone shows nothing but itself."""
         self._show_tools()
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether there is all to draw on: of a canvas that is on its way off the screen, parts go one by one."""
+        return len(self.children) == _PARTS
+
     def _show_tools(self) -> None:
+        if not self._is_whole:
+            return
         wanted = not self.live or self.has_focus_within or not self.following or self.frozen
         for tool in (ScrubBar, HeatStrip):
             self.query_one(tool).display = wanted
@@ -136,15 +144,16 @@ class Player(Vertical):
             self._between = False
             self._playback.go(len(self._playback) - 1)
             await self.draw()
-        else:
+        elif self._is_whole:
             self._show_bar()
 
     async def block_ended(self, text: str) -> None:
         """A block has ended: all its text is settled."""
-        if self.following:
+        if self.following and self._is_whole:
             self._between = True
             await self.query_one(Prose).show(text)
-            self.query_one(Stage).display = False
+            for stage in self.query(Stage):  # none where it was removed meanwhile
+                stage.display = False
 
     async def finished(self) -> None:
         """The answer is over."""
@@ -174,16 +183,16 @@ class Player(Vertical):
     async def redraw(self, drawing: Drawing) -> None:
         """Draws everything in these colours, and at the present width."""
         self._drawing = drawing
-        if self.children:
+        if self._is_whole:
             self.query_one(Stage).restyle(drawing.styles)
             self.query_one(HeatStrip).restyle(drawing.styles)
             await self.draw()
 
     async def draw(self) -> None:
         """Draws the step that is shown, unless there is nothing yet to draw on, or nothing any more."""
-        if self.children and not self._between:
+        if self._is_whole and not self._between:
             await self.query_one(Prose).show(self._playback.before(), tail=self._playback.thinks())
-        if not self.children:  # removed meanwhile
+        if not self._is_whole:  # removed meanwhile
             return
         if not self._between:
             self._show_canvas()

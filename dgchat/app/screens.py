@@ -22,6 +22,7 @@ from dgchat import guide, themes
 from dgchat.app.background import in_background
 from dgchat.app.commands import COMMANDS
 from dgchat.app.keeping import told
+from dgchat.app.options import Options
 from dgchat.app.sized import Result, Sized
 from dgchat.history.export import timestamp
 from dgchat.history.store import FOUND_BEGIN, FOUND_END, Store
@@ -134,7 +135,7 @@ class ThemeScreen(Over[str | None], ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static("Theme: Enter keeps it, Esc goes back", markup=False)
-            yield OptionList(*(Option(Text(clean_line(name)), id=name) for name in themes.names()), id="themes")
+            yield Options(*(Option(Text(clean_line(name)), id=name) for name in themes.names()), id="themes")
 
     def on_mount(self) -> None:
         """Begins at the present one."""
@@ -175,7 +176,7 @@ class HistoryScreen(Over[int | None], ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide"):
             yield Line(self._words, placeholder="words to search for", id="search")
-            yield OptionList(id="chats")
+            yield Options(id="chats")
             yield Static("Enter opens   Ctrl+R renames   Ctrl+D deletes   Ctrl+Z undoes   Esc goes back", markup=False)
 
     def on_mount(self) -> None:

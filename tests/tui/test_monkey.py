@@ -15,6 +15,7 @@ from dgchat import settings as settings_table
 from dgchat.app.chat import ChatApp
 from dgchat.app.chat_screen import ChatScreen
 from dgchat.app.commands import COMMANDS
+from dgchat.editor.dialogs import Choice
 from dgchat.history.store import Store
 from dgchat.keys import KEYS
 from dgchat.paths import history_file
@@ -182,7 +183,8 @@ async def calm_down(app: ChatApp, pilot: Pilot[Any]) -> None:
     for _ in range(30):
         if app.screen is app.chat and not app.chat._asked and app.focused is app.chat.composer.editor:
             break
-        await pilot.press("escape")
+        # from a text with changes, Esc leads to a question and from there back to the text
+        await pilot.press("d" if isinstance(app.screen, Choice) else "escape")
         await pilot.pause(0.05)
     assert isinstance(app.screen, ChatScreen), "Esc always means out of here"
     await pilot.press("ctrl+n")
