@@ -75,6 +75,11 @@ def asked(session: Session) -> list[int]:
     return answer_of(list(session.generate(PROMPT, SAMPLING)))
 
 
+def asked_for_more(session: Session) -> list[int]:
+    """Of a `RandomModel`, whose words go by their places: behind one token more, none ends the first canvas."""
+    return answer_of(list(session.generate([*PROMPT, 5], SAMPLING)))
+
+
 def rewritten(session: Session) -> list[tuple[str, ...]]:
     events: list[Event] = list(session.infill(REQUEST, Sampling(seed=1)))
     return [event.replacements for event in events if isinstance(event, Candidate)]
@@ -88,7 +93,7 @@ def session_on(model: Any) -> Session:
 def fresh(rewrites: bool) -> tuple[Any, int]:
     """What a session answers on a model that never fails, and how many calls that takes."""
     model = Failing(RandomModel(), MemoryError(), ())
-    return (rewritten if rewrites else asked)(session_on(model)), model.calls
+    return (rewritten if rewrites else asked_for_more)(session_on(model)), model.calls
 
 
 # a single failure, wherever it comes
@@ -97,7 +102,7 @@ def fresh(rewrites: bool) -> tuple[Any, int]:
 @pytest.mark.parametrize("rewrites", [False, True])
 def test_after_a_failure_anywhere_the_session_answers_like_a_fresh_one(rewrites: bool) -> None:
     expected, calls = fresh(rewrites)
-    answer = rewritten if rewrites else asked
+    answer = rewritten if rewrites else asked_for_more
     assert calls > 5
     for at in range(1, calls + 1):
         model = Failing(RandomModel(), torch.OutOfMemoryError("CUDA out of memory."), {at})
