@@ -12,6 +12,7 @@ from dgchat.machine import nvidia, torch_build
 from dgchat.machine.nvidia import Gpu, Nvidia
 from dgchat.machine.torch_build import TorchBuild
 from dgengine import hub, memory
+from dgengine.native.compiling import COMPILERS
 from dgengine.planner import GIB as GIB
 
 
@@ -106,7 +107,7 @@ def find(ask_torch: bool = True) -> Machine:
         memory_free=free,
         nvidia=nvidia.find(),
         torch=torch_build.find() if ask_torch else None,
-        compiler=next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None),
+        compiler=next(filter(shutil.which, COMPILERS), None),
         disk=_disk(hub.root()),
         models=tuple(hub.cached_models()),
         hidden=os.environ.get("CUDA_VISIBLE_DEVICES"),

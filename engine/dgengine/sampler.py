@@ -77,6 +77,10 @@ def temperature_at(step: int, sampling: ResolvedSampling) -> float:
     return float(ramp)
 
 
+def _statistics_of(outcome: Outcome) -> Statistics:
+    return Statistics(outcome.argmax, outcome.sample, outcome.entropy)
+
+
 def fast_statistics(logits: Tensor, generator: torch.Generator) -> Statistics:
     """Argmax, entropy and a sample of each row from one softmax pass.
 
@@ -272,15 +276,15 @@ class BlockSampler:
         self.steps += 1
         if look is not None and not self._sampling.reference:
             outcome = look(logits, temperature, _uniforms(logits, self._generator))
-            top = self._alternatives(logits)
-            statistics = Statistics(outcome.argmax, outcome.sample, outcome.entropy)
-            return self._settle(temperature, statistics, self._noise(logits.shape[0]), outcome.softmax, top)
-        logits.div_(temperature)
-        measure = reference_statistics if self._sampling.reference else fast_statistics
-        statistics = measure(logits, self._generator)
-        top = self._alternatives(logits)
-        rounded = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
-        return self._settle(temperature, statistics, self._noise(logits.shape[0]), rounded, top)
+            statistics = _statistics_of(outcome)
+            conditioning: Tensor | Softmax = outcome.softmax
+        else:
+            logits.div_(temperature)
+            measure = reference_statistics if self._sampling.reference else fast_statistics
+            statistics = measure(logits, self._generator)
+            conditioning = logits if self._dtype == torch.float32 else logits.to(self._dtype).float()
+        noise = self._noise(logits.shape[0])
+        return self._settle(temperature, statistics, noise, conditioning, self._alternatives(logits))
 
     @property
     def temperature(self) -> float:
@@ -314,8 +318,8 @@ class BlockSampler:
         """
         temperature = self.temperature
         self.steps += 1
-        statistics = Statistics(outcome.argmax, outcome.sample, outcome.entropy)
-        return self._settle(temperature, statistics, self._counted(self.steps - 1).noise, outcome.softmax, None)
+        noise = self._counted(self.steps - 1).noise
+        return self._settle(temperature, _statistics_of(outcome), noise, outcome.softmax, None)
 
     def _settle(
         self,

@@ -41,7 +41,7 @@ Report: TypeAlias = Callable[[float], None]
 
 EMBEDDING = "model.decoder.embed_tokens.weight"
 NORM = "model.decoder.norm.weight"
-_CONDITIONING = "model.decoder.self_conditioning"
+CONDITIONING = "model.decoder.self_conditioning"
 # Columns of float32 in one AVX-512 register: a product whose last columns fill one needs no slow remainder.
 _VECTOR = 16
 
@@ -157,8 +157,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Every text tensor that a checkpoint must hold, by its name there, with its shape."""
     hidden = config.hidden_size
     shapes: dict[str, Shape] = {EMBEDDING: (config.vocab_size, hidden), NORM: (hidden,)}
-    shapes[f"{_CONDITIONING}.pre_norm.weight"] = (hidden,)
-    shapes |= _mlp_shapes(_CONDITIONING, config)
+    shapes[f"{CONDITIONING}.pre_norm.weight"] = (hidden,)
+    shapes |= _mlp_shapes(CONDITIONING, config)
     for index, layer in enumerate(config.layers):
         shapes |= _layer_shapes(config, layer, index)
     return shapes
@@ -248,9 +248,9 @@ def build_layers(config: ModelConfig, source: Source) -> Iterator[LayerWeights]:
 
 def build_conditioning(config: ModelConfig, source: Source) -> Conditioning:
     """The self-conditioning MLP of `build`."""
-    gate, up, down = (source.matrix(f"{_CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
+    gate, up, down = (source.matrix(f"{CONDITIONING}.{name}_proj") for name in ("gate", "up", "down"))
     return Conditioning(
-        pre_norm=source.tensor(f"{_CONDITIONING}.pre_norm.weight"),
+        pre_norm=source.tensor(f"{CONDITIONING}.pre_norm.weight"),
         gate_up=_gated(config, gate, up),
         down=_linear(config, down),
     )

@@ -49,7 +49,7 @@ typedef struct {
     int encoding; /* causal, with the encoder's scalars, and no more of the last layer than its keys and values */
     const float *shares, *totals; /* [C, V] and [C]: the softmax of the step before; null at the first */
     float *logits;                /* [C, V] */
-    float *scratch;               /* `dg_scratch` bytes for each thread */
+    char *scratch;                /* `dg_scratch` bytes for each thread */
 } Pass;
 
 /* What one thread works with; M rows of its own. */
@@ -399,7 +399,7 @@ static void run_part(void *shared, long thread) {
     for (long i = 0; i < m->layers; i++) seen = most(seen, pass->places[i].seen);
     Scratch s;
     long bytes = lay_out(&s, 0, m, each, seen);
-    lay_out(&s, (char *)pass->scratch + thread * bytes, m, each, seen);
+    lay_out(&s, pass->scratch + thread * bytes, m, each, seen);
     embed(pass, &s, begin, rows);
     for (long i = 0; i < last; i++) run_layer(pass, &m->layer[i], &pass->places[i], &s, begin, rows);
     if (pass->encoding) {
@@ -432,25 +432,18 @@ typedef struct {
 /* The first word up to which the running sum of `shares` is above the target; never one of no share. */
 static long drawn(const float *shares, long words, double target) {
     double running = 0.0;
-    long last = 0;
-    for (long from = 0; from < words; from += LANES) {
+    long from = 0;
+    for (; from + LANES < words; from += LANES) { /* past vectors whose sums are not above it */
         double after = running + lane_sum(load(shares + from));
-        if (after > target || from + LANES >= words) {
-            for (long i = from; i < from + LANES; i++) {
-                if (shares[i] > 0.0f) last = i;
-                running += shares[i];
-                if (running > target) return last;
-            }
-        } else if (after > running) {
-            for (long i = LANES - 1; i >= 0; i--)
-                if (shares[from + i] > 0.0f) {
-                    last = from + i;
-                    break;
-                }
-        }
+        if (after > target) break;
         running = after;
     }
-    return last;
+    for (; from < words; from++) {
+        running += shares[from];
+        if (running > target) return from;
+    }
+    while (words > 1 && shares[words - 1] == 0.0f) words--; /* rounding has left the target above the sum */
+    return words - 1;
 }
 
 static void look_at_row(const Statistics *all, long row) {

@@ -27,9 +27,11 @@ from dgengine.native.structures import SIZES, Model, Pass, Statistics
 SWITCH: Final = "DGENGINE_NATIVE"
 """The environment variable that turns all of this off when it is 0."""
 
+COMPILERS: Final = ("cc", "gcc", "clang")
+"""C compilers, the first of which that is there is taken where CC names none."""
+
 _SOURCES: Final = ("canvas.c", "products.h", "team.h", "vectors.h")
 _OPTIONS: Final = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
-_COMPILERS: Final = ("cc", "gcc", "clang")
 _SECONDS: Final = 60
 _DIGITS: Final = 24
 _MACHINES: Final = ("x86_64", "AMD64")
@@ -43,7 +45,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     if platform.system() != "Linux" or platform.machine() not in _MACHINES:
         return None, "it is for Linux on x86-64"
     compiler = (
-        shlex.split(os.environ.get("CC", "")) or [found for name in _COMPILERS if (found := shutil.which(name))][:1]
+        shlex.split(os.environ.get("CC", "")) or [found for name in COMPILERS if (found := shutil.which(name))][:1]
     )
     if not compiler:
         return None, "there is no C compiler"

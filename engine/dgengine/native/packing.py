@@ -15,11 +15,10 @@ from torch import Tensor
 
 from dgengine.config import LayerConfig, ModelConfig
 from dgengine.native import structures
-from dgengine.weights import EMBEDDING, NORM, Matrix, Source, decoder_layer, encoder_scalar, with_norm
+from dgengine.weights import CONDITIONING, EMBEDDING, NORM, Matrix, Source, decoder_layer, encoder_scalar, with_norm
 
 PANEL: Final = 32
 Given = TypeVar("Given", bound=Matrix)
-CONDITIONING: Final = "model.decoder.self_conditioning"
 
 
 def why_not(config: ModelConfig) -> str | None:

@@ -9,7 +9,8 @@
 #define PANEL 32
 #define WIDE 2 /* vectors of a tile */
 #define TILE (WIDE * LANES)
-#define TALL (LANES == 16 ? 8 : 4) /* rows of a tile: enough sums for the products to follow each other, and no more than registers */
+/* Rows of a tile: enough sums for the products to follow each other, and no more than there are registers. */
+#define TALL (LANES == 16 ? 8 : 4)
 
 typedef struct {
     const void *panels; /* [n / 32, k, 32] in float32, or [n / 32, k / 2, 32, 2] in bfloat16 */

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from dgengine.kernels.trials import refusal
+from dgengine.kernels.trials import refusal, relative_error
 from dgengine.native import compiling, packing
 from dgengine.native.denoiser import NativeDenoiser
-from dgengine.native.packing import CONDITIONING, Packed, Recording
+from dgengine.native.packing import Packed, Recording
 from dgengine.native.passes import NativePasses
 from dgengine.sampler import fast_statistics
-from dgengine.weights import decoder_layer
+from dgengine.weights import CONDITIONING, decoder_layer
 from dgkernels.outcome import Softmax
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _errors(own: NativePasses, model: Model) -> Iterator[float]:
 
 def _difference(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> float:
     if dtype == torch.float32:
-        return float((found - wanted).norm() / wanted.norm())
+        return relative_error(found, wanted)
     rows = (found - wanted).norm(dim=-1) / wanted.norm(dim=-1)
     # NaN counts as large, and in the middle there is then none unless half of them are
     return float(rows.nan_to_num(torch.inf).median())
@@ -86,6 +86,5 @@ def _look_errors(own: NativePasses, logits: Tensor) -> Iterator[float]:
     found = own.look(logits, _TEMPERATURE, uniforms)
     yield float(not torch.equal(found.argmax, wanted.argmax))
     yield float((found.sample != wanted.sample).float().mean() > _DRAWS)
-    yield float((found.entropy - wanted.entropy).norm() / wanted.entropy.norm())
-    shares = scaled.softmax(-1)
-    yield float((found.softmax.weights / found.softmax.totals.unsqueeze(1) - shares).norm() / shares.norm())
+    yield relative_error(found.entropy, wanted.entropy)
+    yield relative_error(found.softmax.weights / found.softmax.totals.unsqueeze(1), scaled.softmax(-1))

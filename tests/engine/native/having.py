@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dgengine.native.compiling import COMPILERS
+
 needs_compiler = pytest.mark.skipif(
-    platform.system() != "Linux" or platform.machine() != "x86_64" or not (shutil.which("cc") or shutil.which("gcc")),
+    platform.system() != "Linux" or platform.machine() != "x86_64" or not any(map(shutil.which, COMPILERS)),
     reason="needs a C compiler, on Linux on x86-64",
 )
 
